@@ -138,7 +138,7 @@ def test_the_reduced_columns_are_enough_for_a_state():
     assert disk.partitions[0].start == 1 << 20
     assert all(part.end <= disk.size for part in disk.partitions)
     assert state.to_context() == (
-        "## Current System State\n\n- Boot mode: UEFI\n- Network: Connected\n- Hostname: \n"
+        "## Current System State\n\n- Boot mode: UEFI\n- Network: Connected\n- Hostname: not set\n"
         "- Timezone: not set\n\n## Available Disks\n\n- /dev/sda: 465.8G\n"
         "  - /dev/sda1: 512M [vfat] mounted at /mnt/boot/efi\n"
         "  - /dev/sda2: 465.3G [ext4] mounted at /mnt\n\n## Current Mounts\n"
