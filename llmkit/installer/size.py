@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 _UNITS = "KMGTPE"
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGTPE])(i?B)?|B)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGTPE])(i?B)?|B)?\s*", re.IGNORECASE | re.ASCII)
 
 
 def parse(text: str) -> int:
@@ -39,8 +39,8 @@ def parse(text: str) -> int:
 
 
 def human(size: int) -> str:
-    """What lsblk prints for `size` bytes: one decimal, rounded half up, no `.0` (util-linux
-    lib/strutils.c, size_to_human_string)."""
+    """What lsblk prints for `size` bytes: one decimal, no `.0`; thousandths are cut off, then
+    rounded half up to tenths (util-linux 2.38; held against lsblk in tests/test_size.py)."""
     if size < 0:
         raise ValueError(f"a size cannot be negative: {size}")
     exponent = 0
@@ -50,7 +50,7 @@ def human(size: int) -> str:
         return f"{size}B"
     shift = 10 * exponent
     whole, rest = size >> shift, size & ((1 << shift) - 1)
-    tenths = ((rest >> (shift - 10)) * 10 + 512) // 1024
+    tenths = ((rest * 1000 >> shift) + 50) // 100
     if tenths == 10:
         whole, tenths = whole + 1, 0
     return f"{whole}.{tenths}{_UNITS[exponent - 1]}" if tenths else f"{whole}{_UNITS[exponent - 1]}"
