@@ -13,7 +13,8 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from functools import lru_cache
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from llmkit.errors import DomainError
@@ -33,7 +34,7 @@ _SORTED = {("Partition", "flags"), ("Tree", "directories"), ("Tree", "groups"),
 Spec = tuple[str, Any, str]  # field, its default (MISSING when it must be given), its type
 
 
-@lru_cache(maxsize=None)
+@cache
 def _specs(cls: type) -> tuple[Spec, ...]:
     out: list[Spec] = []
     for item in fields(cls):
@@ -284,6 +285,6 @@ def _check_partitions(disk: model.Disk, where: str) -> None:
             raise _fail(place, "a logical partition must lie within the extended one")
     for roles in (("primary", "extended"), ("logical",)):
         row = sorted((p.start, p.end, p.number) for p in disk.partitions if p.role in roles)
-        for (_, end, one), (start, _, two) in zip(row, row[1:], strict=False):
+        for (_, end, one), (start, _, two) in pairwise(row):
             if start < end:
                 raise _fail(f"{where}.partitions", f"partitions {one} and {two} overlap")
