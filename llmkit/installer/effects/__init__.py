@@ -19,6 +19,8 @@ from llmkit.installer.effects.registry import (
     effect,
 )
 
+from llmkit.installer.effects import mkfs, swap  # noqa: F401  isort: skip
+
 __all__ = [
     "EFFECTS",
     "Argv",
