@@ -105,19 +105,18 @@ def mke2fs(state: SystemState, argv: Argv) -> Result:
 @effect("mkfs")
 def mkfs(state: SystemState, argv: Argv) -> Result:
     """mkfs(8), util-linux: hands over to mkfs.TYPE, ext2 when no -t is given."""
-    options = parse("mkfs", argv.args, "t:Vhv", ("type=", "verbose", "version", "help"),
-                    permute=False)  # fmt: skip
-    if options.has("-h", "--help", "--version"):
-        return Result(state, None)
-    words = list(argv.args)
-    for name in ("-t", "--type"):  # what is left over goes to the program behind
-        if name in words:
-            at = words.index(name)
-            del words[at : at + 2]
-    words = [w for w in words if not w.startswith("--type=") and w not in ("-V", "--verbose")]
-    if words and words[0].startswith("-t") and len(words[0]) > 2:
-        words = words[1:]
-    kind = options.get("-t", "--type", default="ext2") or "ext2"
+    words: list[str] = []  # what goes to the program behind
+    kind = "ext2"
+    rest = iter(argv.args)
+    for word in rest:
+        if word in ("-t", "--type"):
+            kind = next(rest, "")
+        elif word.startswith("--type="):
+            kind = word[7:]
+        elif word.startswith("-t") and not word.startswith("--"):
+            kind = word[2:]
+        elif word not in ("-V", "--verbose"):
+            words.append(word)
     tool = _TOOLS.get(_ALIASES.get(kind, kind))
     if kind == "swap" or tool is None:
         raise CommandFailed(
