@@ -36,7 +36,7 @@ BARE = re.compile(
 _PATH = re.compile(r"(?<![\w.~+/\\-])/[^\s\"'`,;|&<>(){}$]*")
 _LOOSE = re.compile(r"(?<!/)/[^\s\"'`,;|&<>(){}$]*")  # in words like -f/dev/sda
 _TAG = re.compile(
-    r"(?<![A-Za-z_])((?:PART)?(?:UUID|LABEL)|ID)=(?:\"([^\"]*)\"|([^\s\"',;|&<>(){}$]+))"
+    r"(?<![A-Za-z_])((?:PART)?(?:UUID|LABEL))=(?:\"([^\"]*)\"|([^\s\"',;|&<>(){}$]+))"
 )
 _WHOLE_TAG = re.compile(r"((?:PART)?(?:UUID|LABEL)|ID)=(.+)", re.DOTALL)
 _ELSEWHERE = re.compile(r"/proc/[^/]+/(?:root|cwd|task/[^/]+/(?:root|cwd))(?=/|$)")

@@ -79,7 +79,7 @@ RUNNERS = frozenset(
     "start-stop-daemon logsave chronic entr xvfb-run xterm tmux screen busybox toybox "
     "systemd-nspawn ionice nice time timeout stdbuf setsid nohup sudo doas env "
     "xargs chroot arch-chroot command exec builtin daemonize parallel coproc "
-    "systemd-inhibit linux32 linux64 setarch torsocks proxychains valgrind".split()
+    "lvm ssh rsh systemd-inhibit linux32 linux64 setarch torsocks proxychains valgrind".split()
 )
 
 # What they run is written in another language, comes from elsewhere or is started later.
@@ -87,13 +87,14 @@ INTERPRETERS = frozenset(
     "python perl ruby node nodejs deno bun lua luajit php tclsh expect wish osascript "
     "pwsh guile scheme racket ghci runghc julia rscript octave java jshell scala groovy gdb lldb "
     "ed ex at batch crontab make gmake ninja ansible ansible-playbook docker "
-    "podman nix nix-shell guix ssh telnet ncat nc netcat socat rsh mosh ftp lftp sftp sqlite3 "
-    "gcc cc tcc clang go cargo npm npx pip pip3 pipx m4 bpftrace stap kexec insmod".split()
+    "podman nix nix-shell guix sqlite3 "
+    "go cargo npm npx m4 bpftrace stap".split()
 )
 
+NETWORK = frozenset("nc ncat netcat socat telnet ftp lftp sftp mosh".split())
 DOWNLOADERS = frozenset(
     "curl wget aria2c nc ncat netcat socat ftp lftp sftp scp fetch lynx http https axel telnet "
-    "openssl gio".split()
+    "git".split()
 )
 SENDERS = DOWNLOADERS | frozenset("ssh rsync mail mailx mutt sendmail rclone tftp".split())
 

@@ -1,0 +1,574 @@
+"""The guard's look at every command of a line: collects what is missing, unknown, dangerous.
+
+`Inspector` is handed to `interpret(explore=True)`, which calls it with each command and the states
+that are possible there. A device must exist in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from functools import partial
+from posixpath import normpath
+
+from llmkit.installer.effects.registry import EFFECTS
+from llmkit.installer.expand import Expanded
+from llmkit.installer.guard_danger import (
+    READ,
+    Danger,
+    danger_of,
+    names_secret,
+    worse,
+    write_danger,
+)
+from llmkit.installer.guard_devices import (
+    Call,
+    awk_acts,
+    awk_program_index,
+    missing_devices,
+    sed_scripts,
+)
+from llmkit.installer.guard_names import Mention, Presence, canonical, mentions
+from llmkit.installer.guard_tools import (
+    DOWNLOADERS,
+    FILE_MARKERS,
+    INTERPRETERS,
+    NETWORK,
+    PRINTERS,
+    READERS,
+    RUNNERS,
+    SENDERS,
+    SETTINGS,
+    SHELLS,
+    TEXT_FILTERS,
+    base_name,
+    is_installed_path,
+    is_known,
+)
+from llmkit.installer.interpret import interpret
+from llmkit.installer.interpret_types import Opened, SimpleCommand
+from llmkit.installer.shell import ShellSyntaxError, parse
+from llmkit.installer.state import SystemState
+
+MAX_DEPTH = 4  # scripts within words of commands that the evaluator does not unwrap itself
+_SCRIPTED = frozenset("fdisk gdisk cgdisk cfdisk sfdisk parted debugfs lvm xfs_db".split())
+_TEXT_VALUES = {  # options whose value is never a device, so that it may be opaque
+    "efibootmgr": ("-u", "--unicode", "-L", "--label", "-l", "--loader"),
+    "mkswap": ("-L", "--label", "-U", "--uuid"),
+    "bootctl": ("--entry-token", "--efi-boot-option-description"),
+    "grub-install": ("--bootloader-id",),
+    "rsync": ("--exclude", "--bwlimit"),
+}
+_RISKY_VARIABLES = frozenset(
+    "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT BASH_ENV ENV PROMPT_COMMAND SHELLOPTS BASHOPTS PS4".split()
+)
+_RUN_BY = frozenset("PAGER EDITOR VISUAL MANPAGER GIT_SSH_COMMAND BROWSER SUDO_ASKPASS".split())
+_SAFE_PATH = re.compile(r"(\$PATH|/(usr/)?(local/)?s?bin)(:(\$PATH|/(usr/)?(local/)?s?bin))*")
+_SOURCES = frozenset(  # files of settings that a shell may read in
+    "/etc/os-release /usr/lib/os-release /etc/profile /etc/locale.conf /etc/default/locale "
+    "/etc/environment /etc/vconsole.conf /root/.bashrc /root/.profile /root/.bash_profile "
+    "/etc/bash.bashrc /etc/bashrc".split()
+)
+_NOTES = re.compile(r"(?i).*\.(txt|md|log|nfo|html|csv|json)|(/mnt)?/etc/(motd|issue(\.net)?)")
+_ACTED_ON = re.compile(
+    r"/(etc|boot|efi|usr|lib\w*|bin|sbin|opt|proc|sys|run|var|srv|EFI|loader)(/|$)|/\.[^/]+$|"
+    r"\.(sh|service|timer|conf|cfg|target|mount|swap|desktop|rules|hook|py|pl)$|/bin/|/cron|fstab|"
+    r"crypttab"
+)
+_FIND_RUNS = ("-exec", "-execdir", "-ok", "-okdir")
+
+
+class Inspector:
+    """Collects the faults of a line. `missing`: device names. `unknown`: what cannot be known, as
+    the end of "It cannot be known beforehand …"."""
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+        self.unknown: list[str] = []
+        self.danger: Danger = READ
+        self._present: dict[int, Presence] = {}
+        self._states: list[SystemState] = []  # keeps the ids above alive
+        self._removed: set[str] = set()
+        self._depth = 0
+        self._downloads = self._sends = self._secret = self._runs_unknown = False
+        self._printed: list[str] = []
+        self._sink = False
+
+    # -- hooks of the evaluator -----------------------------------------------------------------
+
+    def command(self, command: SimpleCommand, states: tuple[SystemState, ...]) -> None:
+        """Look at one command. `states`: all that are possible when it starts."""
+        here = [self._presence(state) for state in states]
+        roots = self._roots(states)
+        for redirect in command.redirects:
+            self._redirect(redirect, command, here, roots)
+        for name, value in command.assignments:
+            self._assignment(name, value, here, roots)
+        if not command.argv:
+            return
+        program = command.argv[0].text
+        if program is None:
+            self._unknowable(f"which program runs ({command.text})", runs=True)
+            for word in command.argv:
+                self._fragments(word, here, roots)
+            return
+        if "/" in program and not is_installed_path(canonical(program, ())):
+            self._fragments(command.argv[0], here, roots)
+            self._unknowable(f"what the file {program} does", runs=True)
+        name = base_name(program)
+        args = tuple(word.text for word in command.argv[1:])
+        call = Call(name, args, command.stdin, command.cwd, roots)
+        self._words(call, command, here, roots)
+        self._standard_input(call, here, roots)
+        self._text_to_files(call, command, here, roots)
+        self._runs(call, command, states)
+        self._danger(call, command, here)
+        self._track(call, here)
+
+    def finish(self) -> None:
+        """The faults that show only when the whole line was seen."""
+        if self._sink and self._printed:
+            self.missing += self._printed
+        if self._downloads and self._runs_unknown:
+            self.danger = Danger("forbidden", "runs what comes from the network, unseen")
+        if self._secret and self._sends:
+            self.danger = Danger("forbidden", "sends secret keys or passwords out")
+
+    # -- small helpers --------------------------------------------------------------------------
+
+    def _presence(self, state: SystemState) -> Presence:
+        found = self._present.get(id(state))
+        if found is None:
+            found = self._present[id(state)] = Presence(state)
+            self._states.append(state)
+        return found
+
+    def _roots(self, states: Iterable[SystemState]) -> tuple[str, ...]:
+        roots = {"/mnt"}
+        for state in states:
+            roots.update(m.target for m in state.mounts if m.target not in ("/", "/dev"))
+        return tuple(root for root in roots if not root.startswith(("/dev", "/proc", "/sys")))
+
+    def _unknowable(self, what: str, *, runs: bool = False) -> None:
+        self.unknown.append(what)
+        self._runs_unknown = self._runs_unknown or runs
+
+    def _absent(self, found: Iterable[Mention], here: Iterable[Presence]) -> list[str]:
+        """Names of the mentions that are not there in every state."""
+        out = []
+        for mention in found:
+            if any(not any(map(p.has, mention.names)) for p in here):
+                out.append(mention.name)
+            elif self._removed and self._is_removed(mention, here):
+                out.append(mention.name)
+        return out
+
+    def _is_removed(self, mention: Mention, here: Iterable[Presence]) -> bool:
+        return any(p.resolve(name) in self._removed for p in here for name in mention.names)
+
+    def _fragments(
+        self, word: Expanded, here: Iterable[Presence], roots: tuple[str, ...]
+    ) -> None:
+        """Devices in the known pieces of a word. A piece that something opaque follows or precedes
+        ("/dev/sd" + ?) is a device only when whitespace ends it."""
+        if word.text is not None:
+            self.missing += self._absent(mentions(word.text, roots), here)
+            return
+        for piece in word.fragments:
+            if piece is not None and re.search(r"\s", piece):
+                inner = piece[: piece.rindex(max(re.findall(r"\s", piece)))]
+                self.missing += self._absent(mentions(inner, roots), here)
+
+    # -- redirections and variables -------------------------------------------------------------
+
+    def _redirect(
+        self, redirect: Opened, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        target = redirect.target
+        if target is None or redirect.duplicates or redirect.operator in ("<<", "<<-", "<<<"):
+            return
+        if target.text is None:
+            substituted = target.fragments[:1] == ("/dev/fd/",)
+            if redirect.writes and not substituted:
+                self._unknowable(f"which file or device is written ({target})")
+            return
+        path = target.text
+        if command.cwd is None and not path.startswith("/"):
+            if redirect.writes:
+                self._unknowable(f"in which folder {path} is written")
+            path = f"/dev/{path}"
+        elif not path.startswith("/"):
+            path = f"{command.cwd or ''}/{path}" if command.cwd else path
+        if path.startswith(("/dev/tcp/", "/dev/udp/")):
+            self._sends = self._downloads = True
+        if re.match(r"(?:\.{1,2}/+)*dev/", path):
+            path = "/" + re.sub(r"^(?:\.{1,2}/+)*", "", path)
+        self.missing += self._absent(mentions(path, roots, tags=False), here)
+        if redirect.writes:
+            if re.search(r"[*?\[]", path) and path.startswith(("/dev", "/sys")):
+                self._unknowable(f"which device is written ({path})")
+            for presence in here:
+                self.danger = worse(self.danger, write_danger(path, presence, roots))
+            self._note_removal(path, here)
+        elif names_secret(path):
+            self._secret = True
+
+    def _note_removal(self, path: str, here: Iterable[Presence]) -> None:
+        """`echo 1 > /sys/block/sda/device/delete` takes the disk away."""
+        match = re.fullmatch(r"/sys/(?:class/)?block/([^/]+)/device/(?:delete|remove)", normpath(path))
+        for presence in here if match else ():
+            disk = presence.state.disk(match[1]) if match else None
+            if disk is not None:
+                self._removed.add(disk.path)
+                self._removed.update(disk.partition_path(p.number) for p in disk.partitions)
+                self.danger = worse(self.danger, Danger("destructive", f"takes {disk.path} away"))
+
+    def _assignment(
+        self, name: str, value: Expanded, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        """A value may name a partition that a later part makes, but no disk that is not there."""
+        text = value.text
+        if name in _RISKY_VARIABLES:
+            self._unknowable(f"what setting {name} makes programs do", runs=True)
+        if name == "PATH" and (text is None or not _SAFE_PATH.fullmatch(text)):
+            known = "".join(piece or "$PATH" for piece in value.fragments)
+            if not _SAFE_PATH.fullmatch(known):
+                self._unknowable("which programs run when PATH is changed", runs=True)
+        if name in _RUN_BY and (text is None or not re.fullmatch(r"[\w-]*", text)):
+            self._unknowable(f"what the program in {name} does", runs=True)
+        if text is None:
+            return
+        for absent in self._absent(mentions(text, roots, tags=False), here):
+            if not all(_on_a_disk(absent, presence.state) for presence in here):
+                self.missing.append(absent)
+
+    # -- words ----------------------------------------------------------------------------------
+
+    def _words(
+        self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        self.missing += [name for p in here for name in missing_devices(call, p)]
+        if self._removed:
+            found = [m for word in call.args if word for m in mentions(word, roots)]
+            if call.program not in PRINTERS:
+                self.missing += [m.name for m in found if self._is_removed(m, here)]
+        if any(word is not None and names_secret(word) for word in call.args):
+            if call.program not in PRINTERS:
+                self._secret = True
+        if None in call.args:
+            self._opaque_words(call, command, here, roots)
+        if call.program == "mknod" and len(call.args) > 1 and call.args[1] in ("b", None):
+            self._unknowable("which disk a node made by hand stands for")
+
+    def _opaque_words(
+        self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        program = call.program
+        if program in PRINTERS or program in READERS or program in SETTINGS:
+            return
+        words = command.argv[1:]
+        texts = _TEXT_VALUES.get(program, ())
+        scripts = sed_scripts(call.args) if program in ("sed", "gsed") else frozenset()
+        for index, word in enumerate(words):
+            if word.text is not None:
+                continue
+            self._fragments(word, here, roots)
+            first = word.fragments[0] if word.fragments else None
+            if index and call.args[index - 1] in texts and not word.many:
+                continue
+            if first and any(first.startswith(f"{option}=") for option in texts) and not word.many:
+                continue
+            if first == "/dev/fd/" and word.pattern is None and program not in INTERPRETERS:
+                if program not in SHELLS and program not in (".", "source"):
+                    continue  # a process substitution
+            if index in scripts and first and re.match(r"s[|,#/@]", first) and not word.many:
+                continue
+            beneath = first or ""
+            if program in FILE_MARKERS and _is_plain_folder(beneath, roots):
+                continue
+            if word.pattern is not None and _is_plain_pattern(word.pattern, roots):
+                if program in ("rm", "cp", "mv", "rsync", "tar", "shred", "install", "ln"):
+                    if index < len(words) - 1 or program in ("rm", "shred", "tar"):
+                        continue
+            if program in ("awk", "gawk", "mawk") and index != awk_program_index(call.args):
+                continue
+            if program == "find" and not set(call.args) & {"-delete", *_FIND_RUNS, "-fprint"}:
+                continue
+            runs = program in SHELLS or program in RUNNERS or program in INTERPRETERS
+            runs = runs or program in (".", "source", "eval")
+            self._unknowable(f"what {program} is given ({command.text})", runs=runs)
+            return
+
+    # -- text that goes somewhere ---------------------------------------------------------------
+
+    def _standard_input(
+        self, call: Call, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        program, text = call.program, call.stdin
+        if text is None:
+            if program in _SCRIPTED:
+                levels = {danger_of(call, presence).level for presence in here}
+                if levels != {"read"}:
+                    self._unknowable(f"which answers {program} is given")
+            return
+        if not text or program in TEXT_FILTERS or program in PRINTERS or program in READERS:
+            return
+        absent = self._absent(mentions(text, roots), here)
+        if program == "sfdisk":
+            absent = [
+                name for name in absent if not all(_on_a_disk(name, p.state) for p in here)
+            ]
+        self.missing += absent
+        if program == "parted":
+            inner = Call(program, (*call.args, *text.split()), "", call.cwd, roots)
+            self.missing += [name for p in here for name in missing_devices(inner, p)]
+            for presence in here:
+                self.danger = worse(self.danger, danger_of(inner, presence))
+
+    def _text_to_files(
+        self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
+    ) -> None:
+        """Text that names an absent device, written to a file that the system acts on."""
+        if call.program in ("echo", "printf"):
+            text = "\n".join(
+                " ".join(piece for piece in word.fragments if piece) for word in command.argv[1:]
+            )
+        elif call.program in TEXT_FILTERS and call.stdin:
+            text = call.stdin
+        else:
+            return
+        found = mentions(text, roots)
+        if not found:
+            return
+        absent = self._absent(found, here)
+        if not absent:
+            return
+        targets = [r.target.text for r in command.redirects if r.writes and r.target]
+        if call.program == "tee":
+            targets += [word for word in call.args if word is None or not word.startswith("-")]
+        if not targets and call.program in ("echo", "printf"):
+            self._printed += absent
+        prefix = f"{command.cwd}/" if command.cwd else "/"
+        for target in targets:
+            path = normpath(target if target and target.startswith("/") else f"{prefix}{target}")
+            if target is None or _is_acted_on(path):
+                self.missing += absent
+
+    # -- programs that run others ---------------------------------------------------------------
+
+    def _runs(
+        self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]
+    ) -> None:
+        program, args = call.program, call.args
+        if program in INTERPRETERS:
+            asks = args and all(
+                a in ("--version", "-V", "-v", "--help", "-h", "-l", "-q") for a in args
+            )
+            if not asks or call.stdin != "":
+                self._unknowable(f"what {program} would do ({command.text})", runs=True)
+        elif program in SHELLS:
+            if args[:1] not in (("--version",), ("--help",)) and (args or call.stdin != ""):
+                self._unknowable(f"what {program} would be told to run", runs=True)
+        elif program in (".", "source"):
+            path = args[0] if args else None
+            if path is None or canonical(path) not in _SOURCES:
+                self._unknowable(f"what the file {path or ''} holds", runs=True)
+        elif program == "eval":
+            if None in args:
+                self._unknowable("what eval would run", runs=True)
+        elif program == "find":
+            self._find(call, states)
+        elif program in ("awk", "gawk", "mawk"):
+            index = awk_program_index(args)
+            text = None if index is None else args[index]
+            if args and awk_acts(text) and (text is None or not _plain_awk(text)):
+                self._unknowable("what an awk program would run or write", runs=True)
+        elif program in ("sed", "gsed"):
+            scripts = [args[i] for i in sed_scripts(args) if i < len(args)]
+            if any(s and re.search(r"(^|[;}/\d$])\s*e(\s|$)|/[gIp\d]*e[gIp\d]*$", s) for s in scripts):
+                self._unknowable("which command sed would run", runs=True)
+            if any(a and a.startswith(("-f", "--file")) for a in args):
+                self._unknowable("what a sed script file holds", runs=True)
+        elif program in ("alias", "trap"):
+            values = args[:1] if program == "trap" else tuple(
+                a.partition("=")[2] if a else a for a in args
+            )  # fmt: skip
+            for value in values:
+                if value is None:
+                    self._unknowable(f"what {program} would run", runs=True)
+                elif value and value not in ("-", "-l", "-p"):
+                    self._script(value, states)
+        elif program in NETWORK:
+            if any(a is None or re.match(r"-\w*[ec]|--(exec|sh-exec)|(?i:exec|system):", a)
+                   for a in args):  # fmt: skip
+                self._unknowable(f"what {program} would run", runs=True)
+        elif program in ("vim", "vi", "nano", "emacs") and any(
+            a is None or a.startswith(("-c", "+", "-e", "--cmd", "--eval", "-s", "-S")) for a in args
+        ):
+            self._unknowable(f"what {program} would run", runs=True)
+        elif program in ("tar", "rsync", "scp", "git") and any(
+            a is not None and re.match(r"--(to-command|checkpoint-action|use-compress-program|rsh|"
+                                       r"exec|upload-pack|rsync-path)|-[eoc]$|-oProxyCommand|-[a-z]*I", a)
+            for a in args
+        ):  # fmt: skip
+            if program != "git":
+                self._unknowable(f"what {program} would run", runs=True)
+        elif program in RUNNERS:
+            self._runner(call, command, states)
+
+    def _runner(
+        self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]
+    ) -> None:
+        """A program that runs its words as a command, and that the evaluator did not unwrap."""
+        for index, word in enumerate(call.args):
+            if word is None:
+                return
+            if re.search(r"[\s;|&<>]", word) and not is_known(base_name(word)):
+                self._script(word, states)
+            elif is_known(base_name(word)) or base_name(word) in EFFECTS:
+                tail = call.args[index:]
+                if call.stdin != "" and base_name(word) in SHELLS | INTERPRETERS:
+                    self._unknowable(f"what {word} would be told to run", runs=True)
+                self._script(_quoted(tail), states)
+                return
+        if call.stdin != "" and call.program in ("ssh", "su", "script", "parallel"):
+            self._unknowable(f"what {call.program} would be told to run", runs=True)
+
+    def _find(self, call: Call, states: tuple[SystemState, ...]) -> None:
+        """`find … -exec COMMAND {} \\;`: the command, with a file below the starting points."""
+        args = call.args
+        starts = []
+        for word in args:
+            if word is not None and word.startswith(("-", "(", "!")):
+                break
+            starts.append(word)
+        below_dev = not starts and call.cwd != "" or any(
+            start is None
+            or canonical(start if start.startswith("/") else f"{call.cwd or ''}/{start}", call.roots)
+            in ("/", "/mnt")
+            or (canonical(start, call.roots) + "/").startswith(("/dev/", "/sys/", "/proc/"))
+            or bool(re.search(r"[*?\[]|\.\.", start))
+            or (call.cwd is None and not start.startswith("/"))
+            for start in starts
+        )  # fmt: skip
+        first = next((start for start in starts if start), ".")
+        if "-delete" in args and below_dev and not _starts_plain(starts):
+            self._unknowable("which files find would delete")
+        for option in ("-fprint", "-fprintf", "-fls", "-fprint0"):
+            if option in args and args[args.index(option) + 1 :][:1] == (None,):
+                self._unknowable("where find would write")
+        index = 0
+        while index < len(args):
+            if args[index] not in _FIND_RUNS:
+                index += 1
+                continue
+            tail: list[str | None] = []
+            index += 1
+            while index < len(args) and args[index] not in (";", "+"):
+                word = args[index]
+                if word is not None and "{}" in word:
+                    tail.append(None if below_dev else word.replace("{}", f"{first}/found"))
+                else:
+                    tail.append(word)
+                index += 1
+            self._script(_quoted(tail), states)
+
+    def _script(self, text: str, states: tuple[SystemState, ...]) -> None:
+        """Look into shell text that some command would run."""
+        if self._depth >= MAX_DEPTH:
+            self._unknowable("what commands nested so deep would do", runs=True)
+            return
+        try:
+            script = parse(text)
+        except ShellSyntaxError:
+            self._unknowable(f"what would be run ({text})", runs=True)
+            return
+        self._depth += 1
+        for state in states[:4]:
+            interpret(script, state, self, explore=True)
+        self._depth -= 1
+
+    # -- danger ---------------------------------------------------------------------------------
+
+    def _danger(self, call: Call, command: SimpleCommand, here: Iterable[Presence]) -> None:
+        program = call.program
+        if program == "rm" and None in call.args:  # patterns that are not looked up: /*, /mnt/*
+            texts = tuple(word.text or word.pattern or "" for word in command.argv[1:])
+            call = Call(program, texts, call.stdin, call.cwd, call.roots)
+        for presence in here:
+            self.danger = worse(self.danger, danger_of(call, presence, command.root))
+        if program in DOWNLOADERS:
+            self._downloads = True
+        if program in SENDERS and _sends_out(call):
+            self._sends = True
+
+    def _track(self, call: Call, here: Iterable[Presence]) -> None:
+        """Device nodes that go away without a tool: rm, mv."""
+        if call.program not in ("rm", "mv", "unlink"):
+            return
+        for word in call.args:
+            for mention in mentions(word, call.roots, tags=False) if word else ():
+                for presence in here:
+                    node = next(filter(None, map(partial(presence.resolve), mention.names)), None)
+                    if node:
+                        self._removed.add(node)
+
+
+def _on_a_disk(name: str, state: SystemState) -> bool:
+    """Whether `name` is what a partition of an existing disk would be called."""
+    return any(re.fullmatch(rf"{re.escape(d.path)}p?\d+", name) for d in state.disks)
+
+
+def _quoted(words: Iterable[str | None]) -> str:
+    """Words as shell text; an opaque one becomes a variable that nobody set."""
+    return " ".join('"$opaque"' if word is None else shlex.quote(word) for word in words)
+
+
+def _is_plain_folder(beneath: str, roots: tuple[str, ...]) -> bool:
+    """Whether names that begin so lie in a folder that is not /, /dev, /sys or /proc."""
+    path = canonical(beneath.rpartition("/")[0] or "/", roots)
+    return beneath.startswith("/") and path != "/" and not (path + "/").startswith(
+        ("/dev/", "/sys/", "/proc/")
+    )  # fmt: skip
+
+
+def _is_plain_pattern(pattern: str, roots: tuple[str, ...]) -> bool:
+    """Whether a pattern can match no device: "/mnt/home/*", "*.log", "/*"."""
+    if not pattern.startswith("/"):
+        return not pattern.startswith(("..", "dev/", "./dev/"))
+    path = canonical(pattern, roots)
+    return not (path + "/").startswith(("/dev/", "/sys/", "/proc/")) and ".." not in pattern
+
+
+def _starts_plain(starts: list[str | None]) -> bool:
+    return all(
+        start is not None
+        and start.startswith("/")
+        and not (canonical(start) + "/").startswith(("/dev/", "/sys/", "/proc/"))
+        for start in starts
+    ) and bool(starts)
+
+
+def _is_acted_on(path: str) -> bool:
+    return _NOTES.fullmatch(path) is None and _ACTED_ON.search(path) is not None
+
+
+def _plain_awk(text: str) -> bool:
+    """An awk program whose `>` only compares and whose `|` is an or."""
+    rest = re.sub(r'"(?:[^"\\]|\\.)*"|/(?:[^/\\]|\\.)*/', " ", text)
+    if re.search(r"\bsystem\b|getline|close|@load|(?<!\|)\|(?!\|)", rest):
+        return False
+    return re.search(r"\bprintf?\b[^;}]*>", rest) is None
+
+
+def _sends_out(call: Call) -> bool:
+    words = [word for word in call.args if word is not None]
+    if call.program in ("curl", "http", "https"):
+        options = re.compile(r"-[A-Za-z]*[dFT].*|--(data.*|form.*|upload-file.*|json.*)|[\w.-]+@.+")
+        return call.stdin != "" or any(options.fullmatch(word) for word in words)
+    if call.program == "wget":
+        return any(word.startswith(("--post", "--body")) for word in words)
+    if call.program in ("rsync", "scp"):
+        return any(re.match(r"[\w.@-]+:|rsync://", word) for word in words)
+    return call.program not in ("git", "aria2c", "axel", "fetch")
