@@ -1,0 +1,139 @@
+"""What a domain is: the one seam through which the toolkit meets machines and commands.
+
+    from llmkit.domain import get_domain
+    domain = get_domain("installer")
+
+A domain is an object, published in the entry-point group `llmkit.domains` of its package:
+
+    [project.entry-points."llmkit.domains"]
+    network = "my_package:domain"
+
+Everything generic (augment, validate, evaluate, serve) talks to these Protocols. States are
+opaque here: hashable values, made and read by the domain alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from llmkit.errors import ConfigError
+
+GROUP = "llmkit.domains"
+
+# The domain that ships with the toolkit, for a checkout that was never installed: an installed
+# llmkit says the same in its metadata. A name, not an import: the core knows no domain.
+_SHIPPED = {"installer": "llmkit.installer:domain"}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a command."""
+
+    state: Any  # afterwards; as before when the command failed at once
+    status: int | None  # exit status; None: not known, and taken for success
+    error: str | None = None  # why the first failing part failed
+    unmodelled: tuple[str, ...] = ()  # programs whose effect nobody wrote down
+    stdout: str | None = None  # None: not known
+
+
+@runtime_checkable
+class Verdict(Protocol):
+    """The guard's answer about one command on one state."""
+
+    @property
+    def allowed(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def missing(self) -> tuple[str, ...]: ...
+
+    @property
+    def danger(self) -> str: ...
+
+
+@runtime_checkable
+class Scenario(Protocol):
+    """A drawn situation for a conversation to happen in."""
+
+    @property
+    def state(self) -> Any:
+        """The machine as it is found."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What was drawn, short and JSON-ready: goes into `meta.scenario` and the card's plots."""
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """Everything that the toolkit asks of a domain."""
+
+    name: str
+
+    def templates(self) -> tuple[Path, ...]:
+        """Folders of Jinja2 templates, first match wins; `macros.j2` in them is imported into
+        every conversation."""
+
+    def check_when(self, when: Mapping[str, Any], start: str | None) -> None:
+        """Raise ValueError for a filter or a starting point that the domain does not know."""
+
+    def scenarios(
+        self, cfg: Any, rng: random.Random, when: Mapping[str, Any], start: str | None
+    ) -> Iterator[Scenario]:
+        """Situations that fit, drawn without end; nothing when none can fit."""
+
+    def every_scenario(
+        self, cfg: Any, when: Mapping[str, Any], start: str | None
+    ) -> Iterator[Scenario]:
+        """One situation for each kind that fits, for checks."""
+
+    def begin(self, scenario: Scenario, start: str | None) -> Any:
+        """The state at the conversation's starting point; DomainError when it cannot be reached."""
+
+    def variables(self, scenario: Scenario, state: Any) -> Mapping[str, Any]:
+        """What templates may use on `state`."""
+
+    def to_context(self, state: Any) -> str:
+        """The text about `state` that a model reads."""
+
+    def parse_context(self, text: str) -> Any:
+        """The state that a context tells of; DomainError when it cannot be read."""
+
+    def to_dict(self, state: Any) -> dict[str, Any]:
+        """The state as JSON data."""
+
+    def from_dict(self, data: dict[str, Any]) -> Any:
+        """The state that `to_dict` wrote; DomainError for data that cannot be."""
+
+    def apply(self, state: Any, command: str) -> Applied:
+        """Run a command on a state (nothing real is touched)."""
+
+    def check(self, state: Any, command: str) -> Verdict:
+        """The guard's verdict on a command."""
+
+    def tool_schema(self, state: Any) -> dict[str, Any]:
+        """The tool that a model acts through, as a function schema."""
+
+    def explain(self, state: Any, command: str) -> str:
+        """What a command does on a state, in words."""
+
+
+def get_domain(name: str) -> Domain:
+    """The domain of that name; raises ConfigError when no installed package has it."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    for known, value in _SHIPPED.items():
+        found.setdefault(known, EntryPoint(known, value, GROUP))
+    if name not in found:
+        known = ", ".join(sorted(found))
+        raise ConfigError(f"no domain named {name!r}; installed are: {known}")
+    domain = found[name].load()
+    if not isinstance(domain, Domain):
+        raise ConfigError(f"{found[name].value} (domain {name}) is no domain: see llmkit/domain.py")
+    return domain

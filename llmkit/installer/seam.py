@@ -1,0 +1,129 @@
+"""The installer as a Domain: what the toolkit asks, answered by the modules of this package.
+
+    from llmkit.domain import get_domain
+    domain = get_domain("installer")
+
+The object is `llmkit.installer:domain` (this module is not named after it: a submodule would hide
+the object).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llmkit.domain import Applied
+from llmkit.errors import DomainError
+from llmkit.installer import convert, guard, scenario
+from llmkit.installer.guard import Verdict
+from llmkit.installer.run import run_command
+from llmkit.installer.scenario import Machine
+from llmkit.installer.state import SystemState
+from llmkit.macros import bind
+from llmkit.template import render
+from llmkit.toolkit import find_toolkit
+
+
+class InstallerDomain:
+    """Installing Linux from a live system. Holds no state of its own."""
+
+    name = "installer"
+
+    def templates(self) -> tuple[Path, ...]:
+        return (find_toolkit().templates,)
+
+    def check_when(self, when: Mapping[str, Any], start: str | None) -> None:
+        scenario.read_filter(when)
+        scenario.check_start(start)
+
+    def scenarios(
+        self, cfg: Any, rng: random.Random, when: Mapping[str, Any], start: str | None
+    ) -> Iterator[Machine]:
+        return scenario.draw(cfg, rng, when, start)
+
+    def every_scenario(
+        self, cfg: Any, when: Mapping[str, Any], start: str | None
+    ) -> Iterator[Machine]:
+        return scenario.every(cfg, when, start)
+
+    def begin(self, scenario: Machine, start: str | None) -> SystemState:
+        """Raises DomainError when a step of the standard installation fails."""
+        return _begin(scenario, start or "empty")
+
+    def variables(self, scenario: Machine, state: SystemState) -> dict[str, Any]:
+        return _variables(scenario, state)
+
+    def to_context(self, state: SystemState) -> str:
+        return state.to_context()
+
+    def parse_context(self, text: str) -> SystemState:
+        return SystemState.from_context(text)
+
+    def to_dict(self, state: SystemState) -> dict[str, Any]:
+        return state.to_dict()
+
+    def from_dict(self, data: dict[str, Any]) -> SystemState:
+        return SystemState.from_dict(data)
+
+    def apply(self, state: SystemState, command: str) -> Applied:
+        outcome = run_command(command, state)
+        return Applied(
+            outcome.state, outcome.status, outcome.error, outcome.unmodelled, outcome.stdout
+        )
+
+    def check(self, state: SystemState, command: str) -> Verdict:
+        return guard.check_command(command, state)
+
+    def convert(self, record: dict[str, Any], form: str) -> dict[str, Any]:
+        """An authored record for one in an older form; ValueError says why there is none."""
+        return convert.convert(record, form)
+
+    def tool_schema(self, state: SystemState) -> dict[str, Any]:
+        """The shell tool. It takes any line: what a line may name is the guard's to judge."""
+        return {
+            "name": "run_shell_command",
+            "description": "Run one line in the shell of the live system, as root.",
+            "parameters": {
+                "type": "object",
+                "properties": {"command": {"type": "string", "description": "the shell line"}},
+                "required": ["command"],
+                "additionalProperties": False,
+            },
+        }
+
+    def explain(self, state: SystemState, command: str) -> str:
+        """What a command changes, one clause an event; or why it fails."""
+        outcome = run_command(command, state)
+        if outcome.error:
+            return f"fails: {outcome.error}"
+        parts = [
+            " ".join(word for word in (event.kind, event.device, event.detail) if word)
+            for event in outcome.events
+        ]
+        return "; ".join(dict.fromkeys(parts)) or "changes nothing"
+
+
+domain = InstallerDomain()
+
+
+def _variables(machine: Machine, state: SystemState) -> dict[str, Any]:
+    return scenario.variables(machine, state)
+
+
+@lru_cache(maxsize=4096)
+def _begin(machine: Machine, start: str) -> SystemState:
+    state = machine.state
+    for name, lines in scenario.STEPS[: scenario.STARTS.index(start) + 1]:
+        for line in lines:
+            bound = bind(domain.templates(), scenario.variables(machine, state))
+            command = render(line, bound, f"start: {name}")
+            applied = domain.apply(state, command)
+            if applied.status:
+                raise DomainError(
+                    f"start: {start}: the step `{command}` fails on this machine: {applied.error}"
+                )
+            state = applied.state
+    return state
