@@ -316,6 +316,8 @@ def write_text(
     full = absolute(path, root)
     if is_pseudo(full) or is_pseudo(path):
         return state
+    if path.startswith("/dev/") or full.startswith("/dev/"):
+        return overwrite(state, require(state, path if path.startswith("/dev/") else full))
     if is_dir(state, path, root):
         raise CommandFailed(f"cannot write {full}: it is a directory")
     require_parent(state, path, "cannot write", root)
