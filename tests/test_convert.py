@@ -67,7 +67,11 @@ def test_devices_partitions_sizes_and_models_become_slots():
     """The disk that the first writing command names is the target, the next one is other."""
     record = literal(
         {"user": "what is there?", "type": "command", "command": "lsblk /dev/sda"},
-        {"user": "use the 1.8T WD Black SN850X", "type": "command", "command": "sgdisk -Z /dev/nvme0n1"},
+        {
+            "user": "use the 1.8T WD Black SN850X",
+            "type": "command",
+            "command": "sgdisk -Z /dev/nvme0n1",
+        },
         {"user": "and sda?", "type": "text", "response": "sda (500G) stays; nvme0n1p1 is new."},
     )
     assert [turn.get("command") for turn in record["turns"]] == [
@@ -113,8 +117,11 @@ def test_an_absent_device_in_prose_becomes_the_missing_disk():
         ("- /dev/sda: 500G\n  - /dev/sda1: 512M\n  - /dev/sda2: 499.5G", "partitioned"),
         ("- /dev/sda: 500G\n  - /dev/sda1: 512M [vfat]\n  - /dev/sda2: 499.5G [ext4]", "formatted"),
         (
-            "- /dev/sda: 500G\n  - /dev/sda1: 512M [vfat]\n"
-            "  - /dev/sda2: 499.5G [ext4] mounted at /mnt\n\n## Current Mounts\n- /dev/sda2 on /mnt",
+            (
+                "- /dev/sda: 500G\n  - /dev/sda1: 512M [vfat]\n"
+                "  - /dev/sda2: 499.5G [ext4] mounted at /mnt\n\n"
+                "## Current Mounts\n- /dev/sda2 on /mnt"
+            ),
             "mounted",
         ),
     ],
@@ -140,13 +147,45 @@ def test_messages_with_an_expected_response_are_turns():
     ) == [(["list disks"], "lsblk", None), (["which is bigger?"], None, "sda.")]
 
 
-ISSUE_SLOTS = """PRIMARY_DISK DISK_SIZE DISK_MODEL BOOT_PARTITION ROOT_PARTITION SECONDARY_DISK
-SECONDARY_SIZE SECONDARY_MODEL BIGGER_DISK BOOT_MODE BOOT_MOUNT_PATH BIGGER_SIZE BIGGER_BOOT_PART
-BIGGER_ROOT_PART PARTITION_DISK_CMD PARTITION_BIGGER_DISK_CMD FORMAT_CMD FORMAT_BIGGER_DISK_CMD
-PARTITION_LAYOUT_DESC DISK_TYPE_NAME DISK_TYPE_EXPLANATION FS_EXPLANATION FS_POST_INSTALL_TIP
-MULTI_DISK_ADVICE USER_DISK_CHOICE INITIAL_CHOICE INITIAL_CHOICE_RESPONSE CHANGED_CHOICE
-NEXT_STEP_SUGGESTION BOOTLOADER_INSTALL HOSTNAME HOSTNAME_ALT USERNAME TIMEZONE TIMEZONE_INPUT
-REQUESTED_FS FORMAT_CMD_CUSTOM_FS""".split()
+ISSUE_SLOTS = [
+    "PRIMARY_DISK",
+    "DISK_SIZE",
+    "DISK_MODEL",
+    "BOOT_PARTITION",
+    "ROOT_PARTITION",
+    "SECONDARY_DISK",
+    "SECONDARY_SIZE",
+    "SECONDARY_MODEL",
+    "BIGGER_DISK",
+    "BOOT_MODE",
+    "BOOT_MOUNT_PATH",
+    "BIGGER_SIZE",
+    "BIGGER_BOOT_PART",
+    "BIGGER_ROOT_PART",
+    "PARTITION_DISK_CMD",
+    "PARTITION_BIGGER_DISK_CMD",
+    "FORMAT_CMD",
+    "FORMAT_BIGGER_DISK_CMD",
+    "PARTITION_LAYOUT_DESC",
+    "DISK_TYPE_NAME",
+    "DISK_TYPE_EXPLANATION",
+    "FS_EXPLANATION",
+    "FS_POST_INSTALL_TIP",
+    "MULTI_DISK_ADVICE",
+    "USER_DISK_CHOICE",
+    "INITIAL_CHOICE",
+    "INITIAL_CHOICE_RESPONSE",
+    "CHANGED_CHOICE",
+    "NEXT_STEP_SUGGESTION",
+    "BOOTLOADER_INSTALL",
+    "HOSTNAME",
+    "HOSTNAME_ALT",
+    "USERNAME",
+    "TIMEZONE",
+    "TIMEZONE_INPUT",
+    "REQUESTED_FS",
+    "FORMAT_CMD_CUSTOM_FS",
+]
 
 
 def test_every_slot_of_the_older_form_has_a_meaning():
@@ -162,7 +201,11 @@ def test_slots_are_replaced_and_bring_their_conditions():
             "id": "two words/old",
             "category": "Multi Disk",
             "turns": [
-                {"user": "wipe {SECONDARY_DISK}", "type": "command", "command": "sgdisk -Z {SECONDARY_DISK}"},
+                {
+                    "user": "wipe {SECONDARY_DISK}",
+                    "type": "command",
+                    "command": "sgdisk -Z {SECONDARY_DISK}",
+                },
                 {"user": "{TIMEZONE_INPUT}", "type": "text", "response": "It is {BOOT_MODE}."},
             ],
         }
@@ -199,7 +242,11 @@ NAMES = ["sda", "sdb", "vda", "nvme0n1", "nvme1n1", "mmcblk0"]
 def machines(draw):
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     return [
-        Device(name, f"{draw(st.integers(100, 900))}G", draw(st.sampled_from(["", "WD Blue", "KC3000"])))
+        Device(
+            name,
+            f"{draw(st.integers(100, 900))}G",
+            draw(st.sampled_from(["", "WD Blue", "KC3000"])),
+        )
         for name in names
     ]
 
@@ -260,7 +307,9 @@ def test_the_stage_converts_what_it_can_and_names_the_rest(run_stage, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{old}:3: unknown slot {{NOPE}}" in done.stderr
     assert [located.value["id"] for located in records.read_yaml(out)] == ["g"]
-    strict = run_stage("convert", f"conversations={old}", f"output_file={out}", "strict=true", cwd=tmp_path)
+    strict = run_stage(
+        "convert", f"conversations={old}", f"output_file={out}", "strict=true", cwd=tmp_path
+    )
     assert strict.returncode == 1
     same = run_stage("convert", f"conversations={old}", f"output_file={old}", cwd=tmp_path)
     assert same.returncode == 2

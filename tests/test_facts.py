@@ -97,7 +97,10 @@ def test_an_old_lsblk_with_texts_and_logical_partitions_is_read():
         (6, "logical"),
     ]
     assert state.swaps == ("/dev/sda5",)
-    assert [(m.source, m.target) for m in state.mounts] == [("/dev/sda6", "/"), ("/dev/sda1", "/boot")]
+    assert [(m.source, m.target) for m in state.mounts] == [
+        ("/dev/sda6", "/"),
+        ("/dev/sda1", "/boot"),
+    ]
     assert [d.name for d in state.disks if d.read_only] == ["sr0"]
 
 
@@ -229,7 +232,9 @@ def fake_run(route: str) -> object:
 
 def test_gather_reads_boot_mode_host_name_zone_users_and_links(tmp_path):
     """Everything else than disks comes from the files of the given root."""
-    state = gather(fake_run("default via 10.0.0.1 dev eth0\n"), root=fake_root(tmp_path), resolve="")
+    state = gather(
+        fake_run("default via 10.0.0.1 dev eth0\n"), root=fake_root(tmp_path), resolve=""
+    )
     assert (state.boot_mode, state.network) == ("uefi", True)
     assert (state.live.hostname, state.live.timezone) == ("tin", "Europe/Riga")
     assert [(u.name, u.uid, u.groups, u.home) for u in state.live.users] == [
@@ -267,6 +272,6 @@ def test_the_facts_of_this_machine_agree_with_lsblk():
         [sys.executable, "-m", "llmkit.installer.facts"], capture_output=True, text=True, check=True
     ).stdout
     for line in listed.stdout.splitlines():
-        name, kind, size, read_only = line.split()
+        name, kind, size, _ = line.split()
         if kind == "disk" and size != "0B" and not name.startswith(("zram", "ram")):
             assert f"- /dev/{name}: {size}" in printed

@@ -29,7 +29,10 @@ def lsblk_sizes(tmp_path_factory) -> dict[int, str]:
         with open(image, "wb") as stream:
             stream.truncate(size)
         attach = subprocess.run(
-            ["losetup", "--find", "--show", str(image)], capture_output=True, text=True
+            ["losetup", "--find", "--show", str(image)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if attach.returncode != 0:
             pytest.skip(f"no loop devices here: {attach.stderr.strip()}")

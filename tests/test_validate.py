@@ -49,7 +49,9 @@ def changed(path: str, value: object) -> dict:
         (changed("/expected_response/response", " "), "/expected_response/response", "is empty"),
     ],
 )
-def test_a_bad_snapshot_is_named_with_line_and_pointer(run_stage, tmp_path, record, pointer, reason):
+def test_a_bad_snapshot_is_named_with_line_and_pointer(
+    run_stage, tmp_path, record, pointer, reason
+):
     """`file:line: /pointer: reason` on stdout, exit 1, for the second of two lines."""
     path = tmp_path / "s.jsonl"
     path.write_text(json.dumps(SNAPSHOT) + "\n" + json.dumps(record) + "\n")
@@ -78,7 +80,9 @@ def test_duplicates_are_counted_and_may_be_errors(run_stage, tmp_path):
     path.write_text((json.dumps(SNAPSHOT) + "\n") * 2)
     done = run_stage("validate", f"file={path}", "schema=snapshot", cwd=tmp_path)
     assert (done.returncode, "1 duplicates" in done.stdout) == (0, True)
-    strict = run_stage("validate", f"file={path}", "schema=snapshot", "duplicates=error", cwd=tmp_path)
+    strict = run_stage(
+        "validate", f"file={path}", "schema=snapshot", "duplicates=error", cwd=tmp_path
+    )
     assert strict.returncode == 1
     assert f"{path}:2: the same as {path}:1" in strict.stdout
 
@@ -121,7 +125,10 @@ def test_a_missing_file_is_a_mistake_on_the_command_line(run_stage, tmp_path):
 leaves = st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=5)
 messages = st.lists(
     st.fixed_dictionaries(
-        {"role": st.sampled_from(["user", "assistant", "system", 3]), "content": leaves | st.just("x")},
+        {
+            "role": st.sampled_from(["user", "assistant", "system", 3]),
+            "content": leaves | st.just("x"),
+        },
         optional={"extra": leaves},
     ),
     max_size=3,

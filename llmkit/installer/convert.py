@@ -73,9 +73,7 @@ def from_slots(record: dict[str, Any]) -> dict[str, Any]:
             position = match.end()
         return "".join([*pieces, escape(text[position:])])
 
-    turns = [
-        _turn(user, command, text, fill, fill) for user, command, text in turns_of(record)
-    ]
+    turns = [_turn(user, command, text, fill, fill) for user, command, text in turns_of(record)]
     return _authored(record, turns, when, None)
 
 
@@ -150,7 +148,9 @@ def turns_of(record: Mapping[str, Any]) -> list[tuple[list[str], str | None, str
         answer = expected.get("command")
         texts.append(("assistant", f"$ {answer}" if answer else expected.get("response", "")))
     if not texts or len(texts) % 2:
-        raise ValueError("messages must alternate between user and assistant, and end with an answer")
+        raise ValueError(
+            "messages must alternate between user and assistant, and end with an answer"
+        )
     turns: list[tuple[list[str], str | None, str | None]] = []
     for (asker, question), (answerer, answer) in zip(texts[::2], texts[1::2], strict=True):
         if (asker, answerer) != ("user", "assistant"):
@@ -174,7 +174,9 @@ def _old_turn(turn: Any, index: int) -> tuple[list[str], str | None, str | None]
     return user, *((answer, None) if kind == "command" else (None, answer))
 
 
-def _turn(user: list[str], command: str | None, text: str | None, on_command: Any, on_prose: Any) -> dict[str, Any]:
+def _turn(
+    user: list[str], command: str | None, text: str | None, on_command: Any, on_prose: Any
+) -> dict[str, Any]:
     words = [on_prose(word) for word in user]
     turn: dict[str, Any] = {"user": words[0] if len(words) == 1 else words}
     if command is not None:
@@ -210,7 +212,9 @@ def _by_use(disks: list[Disk], commands: list[str]) -> list[Disk]:
     then the rest as listed."""
     places: dict[str, tuple[int, int]] = {}
     for index, command in enumerate(commands):
-        reads = command.split()[0] in _READERS and "/mnt" not in command if command.split() else True
+        reads = (
+            command.split()[0] in _READERS and "/mnt" not in command if command.split() else True
+        )
         for disk in disks:
             found = re.search(rf"(?<![A-Za-z0-9]){disk.name}(?:p?\d+)?(?![A-Za-z0-9])", command)
             if found:

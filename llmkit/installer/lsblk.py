@@ -16,7 +16,8 @@ and read-only loop devices (the live system's squashfs images).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping as MappingType
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any
 
@@ -111,9 +112,7 @@ def from_lsblk(
         swaps=tuple(sorted(set(swaps))),
         boot_mode=boot_mode,
         network=network,
-        live=Tree(
-            known=False, system=True, hostname=hostname, timezone=timezone, users=accounts
-        ),
+        live=Tree(known=False, system=True, hostname=hostname, timezone=timezone, users=accounts),
         links=tuple(sorted(extra_links.items())),
     )
 
@@ -134,11 +133,7 @@ def _disk(entry: Entry, kind: str, live_mounts: tuple[str, ...]) -> Disk | None:
         rotational=_flag(entry, "rota"),
         removable=_flag(entry, "rm"),
         read_only=read_only or kind == "rom",
-        live=any(
-            target in live_mounts
-            for node in (entry, *children)
-            for target in _targets(node)
-        ),
+        live=any(target in live_mounts for node in (entry, *children) for target in _targets(node)),
         sector=int(entry.get("log-sec") or 512),
         table=table,
         partitions=_partitions(children, table, size),

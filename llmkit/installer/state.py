@@ -46,7 +46,9 @@ class Partition:
     type: str  # gpt: the type GUID in lower case; msdos: two hex digits ("83", "ef")
     role: str = "primary"  # primary, extended or logical (msdos); always primary on gpt
     name: str = ""  # gpt partition name, that is PARTLABEL
-    flags: tuple[str, ...] = ()  # sorted names as parted prints them, beyond those that `type` means
+    flags: tuple[
+        str, ...
+    ] = ()  # sorted names as parted prints them, beyond those that `type` means
     partuuid: str = ""
     signature: Signature | None = None
 
@@ -72,7 +74,9 @@ class Disk:
     table: str | None = None  # gpt, msdos or None
     partitions: tuple[Partition, ...] = ()  # by number
     signature: Signature | None = None  # a file system on the whole disk
-    stale: tuple[tuple[int, Signature], ...] = ()  # offset → old content a new partition there shows
+    stale: tuple[
+        tuple[int, Signature], ...
+    ] = ()  # offset → old content a new partition there shows
 
     @property
     def path(self) -> str:
@@ -143,7 +147,9 @@ class Tree:
 
     known: bool = True
     system: bool = False  # an operating system was copied here: the usual directories exist
-    directories: tuple[str, ...] = ()  # sorted absolute paths within this tree, beyond the usual ones
+    directories: tuple[
+        str, ...
+    ] = ()  # sorted absolute paths within this tree, beyond the usual ones
     files: tuple[tuple[str, str | None], ...] = ()  # sorted path → content; None: not known
     links: tuple[tuple[str, str], ...] = ()  # sorted path → target
     hostname: str = ""
@@ -172,7 +178,9 @@ class SystemState:
     network: bool = True
     live: Tree = field(default_factory=lambda: Tree(known=False, system=True, hostname="archiso"))
     trees: tuple[tuple[str, Tree], ...] = ()  # device path → its files, sorted by path
-    links: tuple[tuple[str, str], ...] = ()  # extra device links → node (by-id, by-path, /dev/VG/LV)
+    links: tuple[
+        tuple[str, str], ...
+    ] = ()  # extra device links → node (by-id, by-path, /dev/VG/LV)
     tools: tuple[str, ...] | None = None  # programs that exist; None: all that are modelled
     status: str = "running"  # running, rebooting or off
 
