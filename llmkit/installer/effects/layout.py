@@ -1,0 +1,225 @@
+"""What happens to a disk when its partition table is written: nodes, old content, files, links.
+
+    >>> usable("gpt", 1 << 30, 512)
+    (34, 2097118)
+
+The tools' own arithmetic is in sgdisk.py, parted_*.py, sfdisk.py and fdisk.py; all of them end in
+`commit`. Old content: a partition that goes leaves its file system where it was, and a new
+partition that starts at the same byte shows it again (checked with blkid -p, util-linux 2.38).
+`Disk.stale` remembers it by offset. A GPT whose first copy was written over keeps its second copy
+in the last sector, and sgdisk trips over it: `stale` then has an entry of kind "gpt-backup" there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from llmkit.installer import devices, size
+from llmkit.installer.effects.registry import CommandFailed, DeviceBusy, Event
+from llmkit.installer.state import Disk, Partition, Signature, SystemState
+
+MIB = 1 << 20
+GPT_ENTRIES = 16384  # bytes of GPT's entry array: 128 entries of 128 bytes
+BACKUP = Signature("gpt-backup")
+
+# where blkid looks for a signature: first byte, length (libblkid, superblocks/)
+_MAGIC = {
+    "ext2": (1024, 1024), "ext3": (1024, 1024), "ext4": (1024, 1024), "f2fs": (1024, 1024),
+    "btrfs": (65536, 4096), "swap": (4086, 10), "xfs": (0, 512), "vfat": (0, 512),
+    "ntfs": (0, 512), "exfat": (0, 512), "crypto_LUKS": (0, 512), "LVM2_member": (512, 512),
+    "iso9660": (32768, 2048), "squashfs": (0, 512), "linux_raid_member": (4096, 256),
+}  # fmt: skip
+# mkfs.fat's sector carries the same 55 AA as an MBR: sgdisk takes it for one
+MBR_LIKE = frozenset({"vfat", "ntfs", "exfat"})
+
+
+def magic(kind: str) -> tuple[int, int]:
+    """Where a signature lies on its device: the first byte and how many."""
+    return _MAGIC.get(kind, (0, 4096))
+
+
+def usable(table: str, disk_size: int, sector: int) -> tuple[int, int]:
+    """The first and the last sector that a partition may have."""
+    total = disk_size // sector
+    if table != "gpt":
+        return 1, total - 1
+    first = 2 + -(-GPT_ENTRIES // sector)
+    return first, total - first
+
+
+def in_use(state: SystemState, disk: Disk, part: Partition) -> str:
+    """Why a partition cannot be taken away ("mounted at /mnt"), or ""."""
+    return devices.is_busy(state, disk.partition_path(part.number))
+
+
+def target(state: SystemState, path: str, program: str, status: int = 1) -> Disk:
+    """The disk that `path` names.
+
+    Raises:
+        NoSuchDevice: no such device.
+        CommandFailed: it is a partition or a mapping (which these tools write a table into, but
+            the kernel shows none of it), or the disk is read-only.
+    """
+    try:
+        node = devices.require(state, path, program)
+    except CommandFailed as failure:
+        failure.status = status
+        raise
+    disk, part, _ = devices.find(state, node)
+    if disk is None or part is not None:
+        raise CommandFailed(
+            f"{program}: {node} is not a whole disk; name the disk, like {state.disks[0].path}"
+            if state.disks
+            else f"{program}: {node} is not a whole disk",
+            status=status,
+        )
+    return disk
+
+
+def require_writable(disk: Disk, program: str, status: int = 1) -> None:
+    """Raises:
+    CommandFailed: the disk is read-only.
+    """
+    if disk.read_only:
+        raise CommandFailed(f"{program}: {disk.path} is read-only", status=status)
+
+
+def require_idle(state: SystemState, disk: Disk, program: str, status: int = 1) -> None:
+    """Raises:
+    DeviceBusy: the disk or one of its partitions is mounted, in use as swap, or mapped.
+    """
+    reason = devices.is_busy(state, disk.path)
+    if reason:
+        raise DeviceBusy(
+            f"{program}: {disk.path} is in use ({reason}); unmount it first (umount, swapoff)",
+            status=status,
+        )
+
+
+def survivors(
+    stale: Iterable[tuple[int, Signature]], written: Iterable[tuple[int, int]]
+) -> dict[int, Signature]:
+    """Old content that is left after bytes were written: extents are (first byte, end)."""
+    extents = tuple(written)
+    left = {}
+    for offset, signature in stale:
+        first, length = magic(signature.kind)
+        lower, upper = offset + first, offset + first + length
+        if signature is BACKUP or signature.kind == BACKUP.kind:
+            lower, upper = offset, offset + 512
+        if not any(start < upper and lower < end for start, end in extents):
+            left[offset] = signature
+    return left
+
+
+def table_extents(table: str | None, disk_size: int, sector: int) -> tuple[tuple[int, int], ...]:
+    """The bytes that writing (or zapping) a table covers."""
+    if table == "msdos":
+        return ((0, 512),)
+    head = 2 * sector + GPT_ENTRIES
+    return ((0, head), (disk_size - GPT_ENTRIES - sector, disk_size))
+
+
+def _shown(signature: Signature | None, size_: int) -> Signature | None:
+    """The signature, when a partition of that size reaches as far as it."""
+    if signature is None or signature.kind == BACKUP.kind:
+        return None
+    first, length = magic(signature.kind)
+    return signature if first + length <= size_ else None
+
+
+def commit(
+    state: SystemState,
+    disk: Disk,
+    table: str | None,
+    parts: Iterable[Partition],
+    *,
+    written: Iterable[tuple[int, int]] = (),
+    backup: bool | None = None,
+) -> tuple[SystemState, tuple[Event, ...]]:
+    """Write a partition table.
+
+    Args:
+        disk: the disk as it is in `state`.
+        parts: the new partitions; their signatures are looked up, whatever they carry.
+        written: bytes that the tool writes beyond the table itself (wiped signatures, EBRs).
+        backup: whether an old GPT's second copy is left; None: when it was there before.
+    """
+    parts = tuple(sorted(parts, key=lambda part: part.number))
+    extents = [*written]
+    if table is not None:
+        extents.extend(table_extents(table, disk.size, disk.sector))
+    extents.extend(
+        (part.start, part.start + 512) for part in parts if part.role == "extended"
+    )  # the first EBR
+    old_here = {part.start: part for part in disk.partitions if part.role != "extended"}
+    hidden: list[tuple[int, Signature]] = [
+        item for item in disk.stale if item[1].kind != BACKUP.kind or backup is None
+    ]
+    hidden.extend(
+        (start, part.signature) for start, part in old_here.items() if part.signature is not None
+    )
+    if backup:
+        hidden.append((disk.size - disk.sector, BACKUP))
+    left = survivors(hidden, extents)
+    new = []
+    for part in parts:
+        signature = None
+        if part.role != "extended":
+            signature = _shown(left.get(part.start), part.size)
+            if signature is not None:
+                del left[part.start]
+        new.append(replace(part, signature=signature))
+    whole = disk.signature
+    if whole is not None and not survivors(((0, whole),), extents):
+        whole = None
+    changed = replace(
+        disk,
+        table=table,
+        partitions=tuple(new),
+        signature=whole,
+        stale=tuple(sorted(left.items(), key=lambda item: item[0])),
+    )
+    moved = _move_files(state, disk, changed)
+    return devices.replace_disk(moved, changed), _events(disk, changed)
+
+
+def _move_files(state: SystemState, old: Disk, new: Disk) -> SystemState:
+    """Files and links follow their partition to its new number, or go with it."""
+    before = {part.start: part for part in old.partitions}
+    kept: dict[str, str] = {}  # old path → new path
+    for part in new.partitions:
+        same = before.get(part.start)
+        if same is not None and same.signature == part.signature:
+            kept[old.partition_path(same.number)] = new.partition_path(part.number)
+    paths = {old.partition_path(part.number) for part in old.partitions}
+    if whole_gone := (old.signature is not None and new.signature is None):
+        paths.add(old.path)
+    if all(kept.get(path) == path for path in paths) and not whole_gone:
+        return state
+    trees = {path: tree for path, tree in state.trees}
+    moved = {kept[path]: trees[path] for path in kept if path in trees}
+    rest = {path: tree for path, tree in trees.items() if path not in paths}
+    gone = tuple(path for path in paths if kept.get(path) != path)
+    state = devices.forget(state, gone)
+    return replace(state, trees=tuple(sorted({**rest, **moved}.items(), key=lambda item: item[0])))
+
+
+def _events(old: Disk, new: Disk) -> tuple[Event, ...]:
+    before = {(p.number, p.start, p.size): p for p in old.partitions}
+    after = {(p.number, p.start, p.size): p for p in new.partitions}
+    events = []
+    for key, part in before.items():
+        if key not in after:
+            detail = part.signature.kind if part.signature else size.human(part.size)
+            events.append(Event("unpartition", old.partition_path(part.number), detail))
+    if old.table is not None and new.table != old.table or old.signature and not new.signature:
+        events.append(Event("erase", old.path, old.table or "file system"))
+    if new.table is not None and new.table != old.table:
+        events.append(Event("table", new.path, new.table))
+    for key, part in after.items():
+        if key not in before:
+            path = new.partition_path(part.number)
+            events.append(Event("partition", path, size.human(part.size)))
+    return tuple(events)
