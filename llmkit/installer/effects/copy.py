@@ -284,11 +284,11 @@ def bootstrap(state: SystemState, argv: Argv) -> Result:
         target = names[0]
         vfs.require_dir(state, target, program, argv.root)
         place = vfs.resolve(state, target, argv.root)
-        if place.mount is None or place.relative != "/":
-            if not options.has("-d"):
-                raise CommandFailed(
-                    f"{program}: {place.path} is not a mount point: mount the target's root there"
-                )
+        mounted = place.mount is not None and place.relative == "/"
+        if not mounted and not options.has("-d"):
+            raise CommandFailed(
+                f"{program}: {place.path} is not a mount point: mount the target's root there"
+            )
     else:
         names = tuple(w for w in argv.args if not w.startswith("-"))
         if len(names) < 2:
