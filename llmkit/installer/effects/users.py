@@ -206,8 +206,8 @@ def usermod(state: SystemState, argv: Argv) -> Result:
     if not options.options:
         raise CommandFailed("usermod: no change was asked for", status=2)
     accounts = Accounts(state, argv, options.get("-R", "--root", "-P", "--prefix"))
-    root = name == "root"
-    user = User("root") if root else accounts.user(name)
+    untracked = name in osfiles.SYSTEM_USERS and all(u.name != name for u in accounts.tree.users)
+    user = User(name) if untracked else accounts.user(name)
     event = Event("user", "", name)
     text = options.get("-G", "--groups")
     if text is not None:
@@ -233,7 +233,7 @@ def usermod(state: SystemState, argv: Argv) -> Result:
         else user.uid,
     )  # fmt: skip
     new_name = options.get("-l", "--login")
-    if root:
+    if untracked:
         return accounts.save(accounts.tree, event)
     if new_name is not None:
         if accounts.has(new_name):
@@ -337,6 +337,8 @@ def gpasswd(state: SystemState, argv: Argv) -> Result:
     if group not in accounts.groups():
         raise CommandFailed(f"gpasswd: the group {group} does not exist", status=3)
     add, drop = options.get("-a", "--add"), options.get("-d", "--delete")
+    if (add or drop or "") in osfiles.SYSTEM_USERS:
+        return Result(state, "", events=(Event("group", "", f"{add or drop}: {group}"),))
     if add is not None:
         user = _member(accounts, add)
         groups = tuple(sorted({*user.groups, group}))
