@@ -1,0 +1,341 @@
+"""Write a plan's snapshots: draw wordings, validate each record, encode it.
+
+A unit of work is a few (conversation, machine, block of variations) pieces. What a unit gives
+depends on the config, the seed and the piece alone, never on the process that does it, so that any
+number of workers gives the same bytes.
+
+Encoding joins pieces that were encoded once (context, answer, meta, each message); the record that
+is validated is made of the very objects that those pieces encode (a test holds them equal).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from llmkit.augment_plan import Plan, PlanError, Wording, key_of, plan
+from llmkit.domain import get_domain
+from llmkit.noise import Noise
+from llmkit.records import Conversation, Located, check_record, validator
+from llmkit.split import TEST, fingerprint, normal
+
+BLOCK = 500  # variations that share a random generator: bounds a unit, whatever `variations` is
+UNIT = 2000  # snapshots in a unit, about: 4 MB
+_FORMS = 100_000  # encoded wordings that are kept
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A conversation with its place in the run."""
+
+    conversation: Conversation
+    side: str  # train or test
+    quota: int | None = None  # at most so many snapshots
+
+
+class Piece(NamedTuple):
+    """One block of variations of one conversation, at one length, on one machine."""
+
+    job: int
+    length: int | None  # turns; None: all of them
+    machine: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What is counted about a snapshot for the dataset card."""
+
+    type: str
+    turn: int
+    characters: int  # of the answer
+    categories: tuple[str, ...]
+    summary: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Batch:
+    """A unit's snapshots, and what the card and the split need to know of them."""
+
+    job: int
+    data: bytes = b""
+    ends: array[int] = field(default_factory=lambda: array("Q"))  # of each line in `data`
+    keys: array[int] = field(default_factory=lambda: array("Q"))  # equal: the same snapshot
+    tag_of: array[int] = field(default_factory=lambda: array("I"))  # of each line, into `tags`
+    tags: list[Tag] = field(default_factory=list)
+    words: dict[int, str] = field(default_factory=dict)  # fingerprint → wording (test side only)
+    prints: array[int] = field(default_factory=lambda: array("Q"))  # fingerprints (train side)
+    repeats: int = 0  # snapshots left out because they stand in this unit already
+    failed: PlanError | None = None
+    unmodelled: tuple[str, ...] = ()
+
+
+class _Form(NamedTuple):
+    """A wording as it is written: the message, its JSON, its key, its normalised fingerprint."""
+
+    message: dict[str, str]
+    encoded: bytes
+    key: int
+    print: int
+
+
+def seed_of(*parts: object) -> int:
+    """48 bits (exact in any JSON reader) that follow from the parts."""
+    text = "\0".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def lengths(job: Job, truncations: bool | int, seed: int) -> list[int]:
+    """The shorter versions of a conversation: how many turns each of them has.
+
+    A shorter version is a prefix that is held for itself: on a machine and in wordings of its own.
+    """
+    shorter = list(range(1, len(job.conversation.turns)))
+    if isinstance(truncations, bool):
+        return shorter if truncations else []
+    rng = random.Random(seed_of(seed, job.conversation.id, "truncations"))
+    return sorted(rng.sample(shorter, min(truncations, len(shorter))))
+
+
+def pieces(index: int, job: Job, cfg: Any) -> Iterator[Piece]:
+    """Everything that is to be written for a conversation, in order."""
+    blocks = -(-cfg.variations // BLOCK)
+    for machine in range(cfg.scenarios_per_conversation):
+        for block in range(blocks):
+            yield Piece(index, None, machine, block)
+    for length in lengths(job, cfg.truncations, cfg.seed):
+        for block in range(blocks):
+            yield Piece(index, length, 0, block)
+
+
+def size_of(piece: Piece, job: Job, cfg: Any) -> int:
+    """Snapshots that a piece gives at most."""
+    turns = piece.length or len(job.conversation.turns)
+    return turns * min(BLOCK, cfg.variations - piece.block * BLOCK)
+
+
+def units(jobs: Sequence[Job], cfg: Any) -> Iterator[tuple[Piece, ...]]:
+    """All pieces of a run, in order, a few together; a unit is about one conversation only."""
+    for index, job in enumerate(jobs):
+        unit: list[Piece] = []
+        total = 0
+        for piece in pieces(index, job, cfg):
+            size = size_of(piece, job, cfg)
+            if unit and total + size > UNIT:
+                yield tuple(unit)
+                unit, total = [], 0
+            unit.append(piece)
+            total += size
+        if unit:
+            yield tuple(unit)
+
+
+class Emitter:
+    """Turns units into batches. One in each process."""
+
+    def __init__(self, cfg: Any, jobs: Sequence[Job], taken: frozenset[str]) -> None:
+        """`taken`: the normalised wordings of the training side."""
+        self.cfg, self.jobs, self.taken = cfg, jobs, taken
+        self.domain = get_domain(cfg.domain.name)
+        noise = cfg.noise
+        self.noise = Noise(
+            noise.rate, noise.casing, noise.punctuation, noise.keys, noise.letters, noise.slips,
+            noise.pool,
+        )  # fmt: skip
+        self.is_valid = validator("snapshot").is_valid
+        self.forms: dict[tuple[Wording, int, str], _Form] = {}
+        self.planned: tuple[Piece | None, Plan | None] = (None, None)
+
+    def plan(self, piece: Piece) -> Plan:
+        """The plan of a piece; PlanError when the conversation cannot be held there."""
+        job = self.jobs[piece.job]
+        same = piece._replace(block=0)
+        if self.planned[0] == same and self.planned[1] is not None:
+            return self.planned[1]
+        talk = job.conversation
+        rng = random.Random(self.seed(piece))
+        scenario = next(self.domain.scenarios(self.cfg, rng, talk.when, talk.start))
+        made = plan(talk, scenario, self.domain, piece.length)
+        self.planned = (same, made)
+        return made
+
+    def seed(self, piece: Piece) -> int:
+        """The seed from which a piece's machine is drawn."""
+        identifier = self.jobs[piece.job].conversation.id
+        return seed_of(self.cfg.seed, identifier, piece.length, piece.machine)
+
+    def batch(self, unit: tuple[Piece, ...]) -> Batch:
+        """The snapshots of a unit. A conversation that cannot be held ends it: `failed`."""
+        batch = Batch(unit[0].job)
+        lines: list[bytes] = []
+        unmodelled: dict[str, None] = {}
+        seen: set[int] = set()
+        prints: set[int] = set()
+        for piece in unit:
+            try:
+                made = self.plan(piece)
+            except PlanError as error:
+                batch.failed = error
+                return batch
+            unmodelled.update(dict.fromkeys(made.unmodelled))
+            self._write(piece, made, batch, lines, seen, prints)
+        batch.data = b"".join(lines)
+        batch.prints = array("Q", sorted(prints))
+        batch.unmodelled = tuple(unmodelled)
+        return batch
+
+    def _write(
+        self,
+        piece: Piece,
+        made: Plan,
+        batch: Batch,
+        lines: list[bytes],
+        seen: set[int],
+        prints: set[int],
+    ) -> None:
+        """Append the snapshots of one piece. The hot loop: see benchmarks/augment.py."""
+        job = self.jobs[piece.job]
+        turns = [self._ready(job, piece, made, number, batch) for number in range(len(made.turns))]
+        draw = random.Random(seed_of(self.seed(piece), piece.block)).random
+        count = min(BLOCK, self.cfg.variations - piece.block * BLOCK)
+        rate, pool = self.noise.rate, self.noise.pool
+        is_valid, write = self.is_valid, lines.append
+        keys, ends, tag_of, words = batch.keys, batch.ends, batch.tag_of, batch.words
+        end = ends[-1] if ends else 0
+        test = job.side == TEST
+        record: dict[str, Any] = {
+            "system_context": "", "messages": [], "expected_response": {}, "meta": {},
+        }  # fmt: skip
+        for _ in range(count):
+            messages: list[dict[str, str]] = []
+            record["messages"] = messages
+            encoded = b""  # the messages so far, as JSON
+            past = 0  # a key of the messages so far
+            for turn in turns:
+                which = int(draw() * len(turn.wordings))
+                slip = int(draw() * pool) if rate and draw() < rate else -1
+                form = turn.forms.get((which, slip))
+                if form is None:
+                    form = self._form(job, turn.wordings[which], slip)
+                    turn.forms[which, slip] = form
+                choice = int(draw() * len(turn.answers)) if len(turn.answers) > 1 else 0
+                answer = turn.answers[choice]
+                messages.append(form.message)
+                encoded = encoded + form.encoded
+                said = (past * 0x9E3779B97F4A7C15 + form.key) & _MASK
+                past = (said * 0x9E3779B97F4A7C15 + answer.key) & _MASK
+                key = past ^ turn.key
+                if key in seen:
+                    batch.repeats += 1
+                else:
+                    seen.add(key)
+                    record["system_context"] = turn.context
+                    record["expected_response"] = answer.response
+                    record["meta"] = turn.meta
+                    if not is_valid(record):
+                        self._refuse(record, job, turn.number)
+                    line = b"".join((turn.head, encoded, answer.tail))
+                    write(line)
+                    end += len(line)
+                    ends.append(end)
+                    keys.append(key)
+                    tag_of.append(answer.tag)
+                    if test:
+                        words[form.print] = form.message["content"]
+                    else:
+                        prints.add(form.print)
+                messages.append(answer.message)
+                encoded += answer.encoded
+
+    def _refuse(self, record: dict[str, Any], job: Job, number: int) -> None:
+        talk = job.conversation
+        place = Located(record, talk.file, talk.turns[number - 1].line or 0)
+        check_record("snapshot", place)
+
+    def _ready(self, job: Job, piece: Piece, made: Plan, index: int, batch: Batch) -> _Turn:
+        turn = made.turns[index]
+        talk = job.conversation
+        summary = dict(made.summary)
+        meta = {
+            "conversation": talk.id,
+            "turn": index + 1,
+            "state": turn.state,
+            "scenario": summary,
+            "seed": self.seed(piece),
+            "categories": list(talk.categories),
+        }
+        encoded_meta = orjson.dumps(meta)
+        answers = []
+        for response, text in zip(turn.answers, turn.history, strict=True):
+            message = {"role": "assistant", "content": text}
+            tail = b"".join(
+                (b'],"expected_response":', orjson.dumps(response), b',"meta":', encoded_meta,
+                 b"}\n")
+            )  # fmt: skip
+            said = response.get("command") or response["response"]
+            batch.tags.append(
+                Tag(response["type"], index + 1, len(said), talk.categories, summary)
+            )
+            answers.append(
+                _Answer(
+                    response, message, b"," + orjson.dumps(message) + b",", tail, key_of(text),
+                    len(batch.tags) - 1,
+                )
+            )  # fmt: skip
+        head = b'{"system_context":' + orjson.dumps(turn.context) + b',"messages":['
+        return _Turn(
+            index + 1, turn.wordings, turn.context, meta, head, tuple(answers), turn.key, {}
+        )
+
+    def _form(self, job: Job, wording: Wording, slip: int) -> _Form:
+        """A wording with slip number `slip` (-1: none). On the test side, words that training
+        has as well stay as they are: what is shared can then be listed as it stands."""
+        if slip >= 0 and job.side == TEST and normal(wording.text) in self.taken:
+            slip = -1
+        known = self.forms.get((wording, slip, job.side))
+        if known is not None:
+            return known
+        text = wording.text
+        if slip >= 0:
+            slipped = self.noise.form(text, self.cfg.seed, slip, wording.keep)
+            if job.side != TEST or normal(slipped) not in self.taken:
+                text = slipped
+        message = {"role": "user", "content": text}
+        form = _Form(message, orjson.dumps(message), key_of(text), fingerprint(text))
+        if len(self.forms) >= _FORMS:
+            self.forms.clear()
+        self.forms[wording, slip, job.side] = form
+        return form
+
+
+class _Answer(NamedTuple):
+    """An answer to a turn, ready to be written."""
+
+    response: dict[str, str]
+    message: dict[str, str]  # as it stands in later turns' messages
+    encoded: bytes  # that, with the commas around it
+    tail: bytes  # what stands in the line after the messages
+    key: int
+    tag: int
+
+
+class _Turn(NamedTuple):
+    """A planned turn, ready to be written."""
+
+    number: int
+    wordings: tuple[Wording, ...]
+    context: str
+    meta: dict[str, Any]
+    head: bytes  # what stands in the line before the messages
+    answers: tuple[_Answer, ...]
+    key: int
+    forms: dict[tuple[int, int], _Form]  # drawn so far
+
+
