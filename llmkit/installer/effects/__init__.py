@@ -19,7 +19,7 @@ from llmkit.installer.effects.registry import (
     effect,
 )
 
-from llmkit.installer.effects import copy, files, mkfs, mount, swap, system, users  # noqa: F401  isort: skip
+from llmkit.installer.effects import boot, copy, files, mkfs, mount, swap, system, text, users  # noqa: F401  isort: skip
 
 __all__ = [
     "EFFECTS",

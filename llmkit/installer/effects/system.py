@@ -108,9 +108,9 @@ def timedatectl(state: SystemState, argv: Argv) -> Result:
         new = vfs.symlink(state, "/etc/localtime", f"../usr/share/zoneinfo/{zone}")
         new = replace(new, live=replace(new.live, timezone=zone))
         return Result(new, "", events=(Event("timezone", "", zone),))
-    if verb in ("set-ntp", "set-local-rtc"):
-        if words[1].lower() not in ("true", "false", "yes", "no", "1", "0", "on", "off", "y", "n"):
-            raise CommandFailed(f"timedatectl: {verb} needs true or false, not {words[1]}")
+    answers = ("true", "false", "yes", "no", "1", "0", "on", "off", "y", "n")
+    if verb in ("set-ntp", "set-local-rtc") and words[1].lower() not in answers:
+        raise CommandFailed(f"timedatectl: {verb} needs true or false, not {words[1]}")
     return Result(state, "", events=(Event("service", "", f"{verb} {words[1]}"),))
 
 
