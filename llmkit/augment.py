@@ -5,8 +5,8 @@
 
 Every conversation is held on `scenarios_per_conversation` machines that fit it, `variations` times
 on each, and each turn gives a snapshot with the whole history before it. With `truncations`,
-shorter versions are held too: prefixes of the conversation, each on a machine and in wordings of its
-own, so that early turns are seen in more situations than late ones. A snapshot that is there
+shorter versions are held too: prefixes of the conversation, each on a machine and in wordings of
+its own, so that early turns are seen in more situations than late ones. A snapshot that is there
 already is left out. Every command is tried on the state it meets and put before the guard.
 
 `check=true` tries every conversation on every machine that fits and writes nothing; `preview=N`
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmkit.augment_emit import Emitter, Job, pieces, seed_of, size_of
+from llmkit.augment_emit import Emitter, Job, pieces, size_of
 from llmkit.augment_plan import PlanError
 from llmkit.augment_run import FILES, Tally, write
 from llmkit.config import AugmentConfig
@@ -31,8 +31,8 @@ from llmkit.errors import LlmkitError, RecordError
 from llmkit.macros import FILE as MACROS
 from llmkit.records import Conversation, Dropped, dump_json, load_conversations
 from llmkit.split import TEST, TRAIN, side, unshared, wordings
-from llmkit.staged import Staged
 from llmkit.stage import run_info, stage
+from llmkit.staged import Staged
 from llmkit.toolkit import find_toolkit
 
 # What changes nothing about the bytes of the data is not in the manifest, so that it is the same
@@ -275,12 +275,16 @@ def _summarise(cfg: AugmentConfig, manifest: dict[str, Any], tally: Tally) -> No
         ("unmodelled", "programs have no modelled effect"),
     ):
         if manifest[key]:
-            names = [item if isinstance(item, str) else item["conversation"] for item in manifest[key]]
-            more = f", … (all in manifest.json)" if len(names) > 6 else ""
+            names = [
+                item if isinstance(item, str) else item["conversation"] for item in manifest[key]
+            ]
+            more = ", … (all in manifest.json)" if len(names) > 6 else ""
             console.print(f"{len(names)} {what}: {', '.join(names[:6])}{more}", highlight=False)
     shared = len(tally.shared)
     if shared:
-        console.print(f"{shared} wordings stand in both halves: listed in the card", highlight=False)
+        console.print(
+            f"{shared} wordings stand in both halves: listed in the card", highlight=False
+        )
     out = cfg.output_dir
     console.print(
         f"Look at {out}/README.md, then: python -m llmkit.validate file={out}/{FILES[TRAIN]}",

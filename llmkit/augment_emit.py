@@ -280,9 +280,7 @@ class Emitter:
                  b"}\n")
             )  # fmt: skip
             said = response.get("command") or response["response"]
-            batch.tags.append(
-                Tag(response["type"], index + 1, len(said), talk.categories, summary)
-            )
+            batch.tags.append(Tag(response["type"], index + 1, len(said), talk.categories, summary))
             answers.append(
                 _Answer(
                     response, message, b"," + orjson.dumps(message) + b",", tail, key_of(text),
@@ -337,5 +335,3 @@ class _Turn(NamedTuple):
     answers: tuple[_Answer, ...]
     key: int
     forms: dict[tuple[int, int], _Form]  # drawn so far
-
-

@@ -183,9 +183,7 @@ class Writer:
         for side, digest in self.hashes.items():
             tally.sides[side].sha256 = digest.hexdigest()
         tally.wordings = {TRAIN: len(self.train), TEST: len(self.test)}
-        tally.shared = sorted(
-            text for found, text in self.test.items() if found in self.train
-        )
+        tally.shared = sorted(text for found, text in self.test.items() if found in self.train)
         return tally
 
 

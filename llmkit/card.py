@@ -34,9 +34,9 @@ def readme(manifest: Mapping[str, Any], tally: Tally, pictures: Sequence[str]) -
         "",
         "# Snapshots of conversations",
         "",
-        "Each line is one JSON object: `system_context` (the machine as it stood), `messages` (the "
-        "conversation up to the person's last words), `expected_response` (a command or a text) and "
-        "`meta` (conversation, turn, machine). Written by `python -m llmkit.augment`; "
+        "Each line is one JSON object: `system_context` (the machine as it stood), `messages` "
+        "(the conversation up to the person's last words), `expected_response` (a command or a "
+        "text) and `meta` (conversation, turn, machine). Written by `python -m llmkit.augment`; "
         "`manifest.json` says from what, with which config and versions.",
         "",
         *_table(
@@ -107,7 +107,10 @@ def _overlap(tally: Tally) -> list[str]:
 def _left_out(manifest: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     if manifest["unfit"]:
-        lines += [f"{len(manifest['unfit'])} conversations fit none of the configured machines:", ""]
+        lines += [
+            f"{len(manifest['unfit'])} conversations fit none of the configured machines:",
+            "",
+        ]
         lines += [", ".join(f"`{name}`" for name in manifest["unfit"]), ""]
     if manifest["dropped"]:
         lines += [f"{len(manifest['dropped'])} conversations in an older form were dropped:", ""]
@@ -137,9 +140,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _shares(
-    sides: Mapping[str, Side], get: Any, name: str, *, by_key: bool = False
-) -> list[str]:
+def _shares(sides: Mapping[str, Side], get: Any, name: str, *, by_key: bool = False) -> list[str]:
     """A table: value, snapshots of it in training and testing."""
     train, test = get(sides[TRAIN]), get(sides[TEST])
     both = train + test
@@ -147,7 +148,9 @@ def _shares(
     rows = [(_label(key), train[key], test[key]) for key in order[:_ROWS]]
     if len(order) > _ROWS:
         rest = order[_ROWS:]
-        rows.append((f"{len(rest)} others", sum(train[k] for k in rest), sum(test[k] for k in rest)))
+        rows.append(
+            (f"{len(rest)} others", sum(train[k] for k in rest), sum(test[k] for k in rest))
+        )
     return _table((name, "training", "testing"), rows)
 
 

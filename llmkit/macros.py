@@ -36,7 +36,5 @@ def bind(folders: tuple[Path, ...], variables: Mapping[str, Any]) -> dict[str, A
     if template is None:
         return dict(variables)
     module = template.make_module(dict(variables))
-    macros = {
-        name: value for name, value in vars(module).items() if not name.startswith("_")
-    }
+    macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     return macros | dict(variables)

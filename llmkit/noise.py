@@ -18,7 +18,8 @@ from dataclasses import dataclass
 _TOKEN = re.compile(r"\S+")
 _PLAIN = re.compile(r"([(\"']*)([A-Za-z]+(?:'[a-z]+)?)([)\"'.,!?;]*)")
 _KEEP = frozenset(
-    "no not non nope yes y n don't dont never first second third other another both uefi bios".split()
+    "no not non nope yes y n don't dont never first second third other another both "
+    "uefi bios".split()
 )
 
 _TRIES = 4  # a way that finds nothing to do (no comma, a short word) leaves the text as it was

@@ -15,7 +15,7 @@ import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Dropped:
         return f"{place}: conversation {self.id}: {self.reason}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind of record (one of KINDS)."""
     if kind not in KINDS:
@@ -104,7 +104,7 @@ def schema(kind: str) -> dict[str, Any]:
     return loaded
 
 
-@lru_cache(maxsize=None)
+@cache
 def validator(kind: str) -> jsonschema_rs.Draft202012Validator:
     """The compiled validator of a kind; `is_valid(record)` takes 1–5 µs a snapshot
     (benchmarks/augment.py)."""
@@ -187,7 +187,9 @@ def read_yaml(path: str | Path) -> Iterator[Located]:
     for document in documents:
         if not isinstance(document, yaml.SequenceNode):
             line = document.start_mark.line + 1
-            raise RecordError("the file must be a list of records (`- id: …`)", file=name, line=line)
+            raise RecordError(
+                "the file must be a list of records (`- id: …`)", file=name, line=line
+            )
         for node in document.value:
             lines: dict[str, int] = {}
             value = _plain(node, "", lines, name)

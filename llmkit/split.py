@@ -32,9 +32,7 @@ def normal(wording: str) -> str:
 
 def wordings(conversations: Iterable[Conversation]) -> set[str]:
     """Every normalised wording (as written, slots unfilled) of the person in `conversations`."""
-    return {
-        normal(word) for item in conversations for turn in item.turns for word in turn.user
-    }
+    return {normal(word) for item in conversations for turn in item.turns for word in turn.user}
 
 
 def unshared(words: tuple[str, ...], taken: set[str] | frozenset[str]) -> tuple[str, ...]:

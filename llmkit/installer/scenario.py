@@ -55,7 +55,11 @@ _TYPE_NAMES = {
     "mmc": "eMMC storage",
     "usb": "USB drive",
 }
-_STICKS = (("SanDisk Ultra", "16GB"), ("Kingston DataTraveler 3.0", "32GB"), ("Cruzer Blade", "8GB"))
+_STICKS = (
+    ("SanDisk Ultra", "16GB"),
+    ("Kingston DataTraveler 3.0", "32GB"),
+    ("Cruzer Blade", "8GB"),
+)
 _ABSENT = ("sdb", "sdc", "nvme1n1", "sdd", "nvme2n1", "vdb", "mmcblk1", "sdz")
 
 
@@ -156,8 +160,7 @@ def read_filter(when: Mapping[str, Any]) -> Filter:
     """`when` of a conversation; ValueError says what is wrong with it."""
     return _read_filter(
         tuple(
-            (key, tuple(value) if isinstance(value, list) else value)
-            for key, value in when.items()
+            (key, tuple(value) if isinstance(value, list) else value) for key, value in when.items()
         )
     )
 
@@ -221,8 +224,10 @@ def _fitting(config: Any, wanted: Filter, start: str | None) -> list[tuple[int, 
                 continue
             for place in own:
                 kind = layout.disks[place].kind
-                if not wanted.kinds or kind in wanted.kinds or (
-                    kind == "hdd" and "sata" in wanted.kinds
+                if (
+                    not wanted.kinds
+                    or kind in wanted.kinds
+                    or (kind == "hdd" and "sata" in wanted.kinds)
                 ):
                     found.append((index, boot, place))
     return found
