@@ -7,6 +7,9 @@ One module a topic; registry.py holds the types. An effect module may import `vf
 (`from llmkit.installer import vfs`), not names from it: the two import each other.
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from llmkit.installer.effects.registry import (
     EFFECTS,
     Argv,
@@ -17,9 +20,11 @@ from llmkit.installer.effects.registry import (
     NoSuchDevice,
     Result,
     effect,
+from llmkit.installer.effects import parted, sgdisk  # noqa: F401  isort: skip  (disk tools)
 )
 
-from llmkit.installer.effects import boot, copy, files, mkfs, mount, swap, system, text, users  # noqa: F401  isort: skip
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "EFFECTS",

@@ -23,12 +23,12 @@ MIB = 1 << 20
 GPT_ENTRIES = 16384  # bytes of GPT's entry array: 128 entries of 128 bytes
 BACKUP = Signature("gpt-backup")
 
-# where blkid looks for a signature: first byte, length (libblkid, superblocks/)
+# the bytes that blkid needs to know a signature: first byte, length (libblkid, superblocks/)
 _MAGIC = {
-    "ext2": (1024, 1024), "ext3": (1024, 1024), "ext4": (1024, 1024), "f2fs": (1024, 1024),
-    "btrfs": (65536, 4096), "swap": (4086, 10), "xfs": (0, 512), "vfat": (0, 512),
-    "ntfs": (0, 512), "exfat": (0, 512), "crypto_LUKS": (0, 512), "LVM2_member": (512, 512),
-    "iso9660": (32768, 2048), "squashfs": (0, 512), "linux_raid_member": (4096, 256),
+    "ext2": (1080, 2), "ext3": (1080, 2), "ext4": (1080, 2), "f2fs": (1024, 4), "xfs": (0, 4),
+    "btrfs": (65600, 8), "swap": (4086, 10), "vfat": (54, 36), "ntfs": (3, 8), "exfat": (3, 8),
+    "crypto_LUKS": (0, 6), "LVM2_member": (512, 32), "iso9660": (32769, 5), "squashfs": (0, 4),
+    "linux_raid_member": (4096, 256),
 }  # fmt: skip
 # mkfs.fat's sector carries the same 55 AA as an MBR: sgdisk takes it for one
 MBR_LIKE = frozenset({"vfat", "ntfs", "exfat"})
@@ -114,11 +114,11 @@ def survivors(
 
 
 def table_extents(table: str | None, disk_size: int, sector: int) -> tuple[tuple[int, int], ...]:
-    """The bytes that writing (or zapping) a table covers."""
+    """The bytes that writing a table covers. The first 446 bytes, the boot code, stay."""
     if table == "msdos":
-        return ((0, 512),)
+        return ((446, 512),)
     head = 2 * sector + GPT_ENTRIES
-    return ((0, head), (disk_size - GPT_ENTRIES - sector, disk_size))
+    return ((446, 512), (sector, head), (disk_size - GPT_ENTRIES - sector, disk_size))
 
 
 def _shown(signature: Signature | None, size_: int) -> Signature | None:

@@ -10,7 +10,7 @@ What it does with numbers was read off the program's answers; tests/oracle compa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llmkit.installer import devices
 from llmkit.installer.effects import gpt, layout
@@ -349,7 +349,8 @@ def _run(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Resu
     for letter, value in options:
         if letter in "zZ":
             if letter == "Z" or disk.table != "msdos":
-                state, done = _write(state, disk.name, None, [])
+                boot_code = ((0, 512),) if letter == "Z" else ()
+                state, done = _write(state, disk.name, None, [], boot_code)
                 events += done
                 zapped = state
             run.table.entries.clear()
@@ -391,30 +392,29 @@ def _replicate(
 
 
 def _write(
-    state: SystemState, name: str, table: str | None, parts: list[Partition]
+    state: SystemState,
+    name: str,
+    table: str | None,
+    parts: list[Partition],
+    wiped: tuple[tuple[int, int], ...] = (),
 ) -> tuple[SystemState, tuple[Event, ...]]:
     """Write to the disk as it is in `state`. sgdisk does not ask whether it is in use. The kernel
     then refuses to read the new table, and goes on with what it had: a partition in use stays as
     it was. (Others change at once here; on a real machine they wait for partprobe.)"""
     disk = state.disk(name)
     assert disk is not None  # the caller found it in this state
-    kept = [part for part in disk.partitions if layout.in_use(state, disk, part)]
+    kept = {p.number: p for p in disk.partitions if layout.in_use(state, disk, p)}
     if kept:
-        spans = [(part.start, part.end) for part in kept]
-        numbers = {part.number: part for part in kept}
-        fits = [
-            replace(part, start=numbers[part.number].start, size=numbers[part.number].size)
-            if part.number in numbers
-            else part
-            for part in parts
-            if part.number in numbers
-            or not any(part.start < end and start < part.end for start, end in spans)
-        ]
-        present = {part.number for part in fits}
-        parts = [*fits, *(part for part in kept if part.number not in present)]
         table = table or disk.table
-        if table == "msdos":
+        if table == "msdos" or disk.table == "msdos":
             return state, ()
-        parts = [replace(part, role="primary") for part in parts]
-    extents = layout.table_extents("gpt", disk.size, disk.sector) if not kept else ()
-    return layout.commit(state, disk, table, parts, written=extents, backup=False)
+        parts = [
+            part
+            for part in parts
+            if part.number not in kept
+            and not any(part.start < p.end and p.start < part.end for p in kept.values())
+        ]
+        parts.extend(kept.values())
+        wiped = ()
+    extents = (*wiped, *layout.table_extents("gpt", disk.size, disk.sector))
+    return layout.commit(state, disk, table, parts, written=() if kept else extents, backup=False)
