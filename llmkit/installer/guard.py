@@ -101,7 +101,7 @@ def judge(text: str, state: SystemState) -> Verdict:
     interpret(script, state, inspector, explore=True)
     inspector.finish()
     danger = inspector.danger
-    if "(" in text and is_fork_bomb(script):
+    if ("(" in text or "&" in text or "function" in text) and is_fork_bomb(script):
         danger = Danger("forbidden", "starts copies of itself without end (a fork bomb)")
     if inspector.missing:
         names = tuple(dict.fromkeys(inspector.missing))

@@ -93,7 +93,8 @@ class Inspector:
         self._depth = 0
         self._downloads = self._sends = self._secret = self._runs_unknown = False
         self._printed: list[str] = []
-        self._sink = False
+        self._sink = False  # output of several commands goes to a file that the system acts on
+        self._find_anywhere = True
 
     # -- hooks of the evaluator -----------------------------------------------------------------
 
@@ -108,7 +109,11 @@ class Inspector:
         if not command.argv:
             return
         program = command.argv[0].text
+        if "find" in command.wrappers and not self._find_anywhere:
+            return  # judged by _find, which knows where the files lie
         if program is None:
+            if _reads_settings(command):
+                return
             self._unknowable(f"which program runs ({command.text})", runs=True)
             for word in command.argv:
                 self._fragments(word, here, roots)
@@ -206,6 +211,8 @@ class Inspector:
             path = "/" + re.sub(r"^(?:\.{1,2}/+)*", "", path)
         self.missing += self._absent(mentions(path, roots, tags=False), here)
         if redirect.writes:
+            if (not command.argv or command.argv[0].text == "exec") and _is_acted_on(path):
+                self._sink = True
             if re.search(r"[*?\[]", path) and path.startswith(("/dev", "/sys")):
                 self._unknowable(f"which device is written ({path})")
             for presence in here:
@@ -314,7 +321,7 @@ class Inspector:
             return
         if not text or program in TEXT_FILTERS or program in PRINTERS or program in READERS:
             return
-        absent = self._absent(mentions(text, roots), here)
+        absent = self._absent(mentions(text, roots, prose=True), here)
         if program == "sfdisk":
             absent = [
                 name for name in absent if not all(_on_a_disk(name, p.state) for p in here)
@@ -338,7 +345,7 @@ class Inspector:
             text = call.stdin
         else:
             return
-        found = mentions(text, roots)
+        found = mentions(text, roots, prose=True)
         if not found:
             return
         absent = self._absent(found, here)
@@ -370,13 +377,6 @@ class Inspector:
         elif program in SHELLS:
             if args[:1] not in (("--version",), ("--help",)) and (args or call.stdin != ""):
                 self._unknowable(f"what {program} would be told to run", runs=True)
-        elif program in (".", "source"):
-            path = args[0] if args else None
-            if path is None or canonical(path) not in _SOURCES:
-                self._unknowable(f"what the file {path or ''} holds", runs=True)
-        elif program == "eval":
-            if None in args:
-                self._unknowable("what eval would run", runs=True)
         elif program == "find":
             self._find(call, states)
         elif program in ("awk", "gawk", "mawk"):
@@ -390,15 +390,6 @@ class Inspector:
                 self._unknowable("which command sed would run", runs=True)
             if any(a and a.startswith(("-f", "--file")) for a in args):
                 self._unknowable("what a sed script file holds", runs=True)
-        elif program in ("alias", "trap"):
-            values = args[:1] if program == "trap" else tuple(
-                a.partition("=")[2] if a else a for a in args
-            )  # fmt: skip
-            for value in values:
-                if value is None:
-                    self._unknowable(f"what {program} would run", runs=True)
-                elif value and value not in ("-", "-l", "-p"):
-                    self._script(value, states)
         elif program in NETWORK:
             if any(a is None or re.match(r"-\w*[ec]|--(exec|sh-exec)|(?i:exec|system):", a)
                    for a in args):  # fmt: skip
@@ -452,6 +443,7 @@ class Inspector:
             or (call.cwd is None and not start.startswith("/"))
             for start in starts
         )  # fmt: skip
+        self._find_anywhere = below_dev
         first = next((start for start in starts if start), ".")
         if "-delete" in args and below_dev and not _starts_plain(starts):
             self._unknowable("which files find would delete")
@@ -513,6 +505,12 @@ class Inspector:
                     node = next(filter(None, map(partial(presence.resolve), mention.names)), None)
                     if node:
                         self._removed.add(node)
+
+
+def _reads_settings(command: SimpleCommand) -> bool:
+    """`. /etc/os-release`, which the evaluator cannot look into."""
+    words = [word.text for word in command.argv[1:3]]
+    return len(words) == 2 and words[0] in (".", "source") and words[1] in _SOURCES
 
 
 def _on_a_disk(name: str, state: SystemState) -> bool:

@@ -138,7 +138,8 @@ def write_danger(path: str, here: Presence, roots: Iterable[str] = ("/mnt",)) ->
             if node:
                 return _on_device(node, here, "overwrites")
     if found:
-        return READ  # /dev/null and the like
+        there = all(any(map(here.has, mention.names)) for mention in found)
+        return READ if there else Danger("destructive", f"overwrites {found[0].name}")
     if any(_below(path, target) for target in _live_targets(here.state)):
         return Danger("forbidden", "writes to the live medium that this system runs from")
     if path.startswith("/proc/sysrq"):

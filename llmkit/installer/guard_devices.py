@@ -147,12 +147,23 @@ def _text_words(call: Call) -> frozenset[int]:
     if call.program in ("useradd", "usermod", "adduser"):
         options = ("-c", "--comment", "-p", "--password")
         return frozenset(i + 1 for i, word in enumerate(call.args) if word in options)
+    if call.program in ("rsync", "tar", "du", "cp"):
+        return frozenset(_patterns_left_out(call.args))
     if call.program == "git":
         return frozenset(i + 1 for i, word in enumerate(call.args) if word in ("-m", "--message"))
     if call.program in ("journalctl", "dmesg", "pgrep", "pkill", "read", "lsof"):
         options = ("-g", "--grep", "-p", "-f")
         return frozenset(i + 1 for i, word in enumerate(call.args) if word in options)
     return frozenset()
+
+
+def _patterns_left_out(args: tuple[str | None, ...]) -> Iterator[int]:
+    """`--exclude=/dev/*`: names to pass over, not to open."""
+    for index, word in enumerate(args):
+        if word in ("--exclude", "--include", "--filter"):
+            yield index + 1
+        elif word and word.startswith(("--exclude=", "--include=", "--filter=")):
+            yield index
 
 
 def _grep_patterns(args: tuple[str | None, ...]) -> frozenset[int]:

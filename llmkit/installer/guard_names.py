@@ -60,8 +60,10 @@ class Mention:
         return self.names[-1]
 
 
-def mentions(word: str, roots: Iterable[str] = ("/mnt",), *, tags: bool = True) -> list[Mention]:
-    """Every device, device link and tag in a word or a longer text.
+def mentions(
+    word: str, roots: Iterable[str] = ("/mnt",), *, tags: bool = True, prose: bool = False
+) -> list[Mention]:
+    """Every device, device link and tag in a word, or in a longer text (`prose`).
 
     `roots`: directories beneath which a /dev of this machine may be seen.
     """
@@ -71,7 +73,7 @@ def mentions(word: str, roots: Iterable[str] = ("/mnt",), *, tags: bool = True) 
     for match in (_LOOSE if word.startswith("-") else _PATH).finditer(word):
         found += _readings(match.group(), roots)
     if tags:
-        whole = _WHOLE_TAG.fullmatch(word)
+        whole = None if prose else _WHOLE_TAG.fullmatch(word)
         if whole:
             found.append(Mention(_cut(f"{whole[1]}={whole[2]}", len(whole[1]) + 1)))
         else:
@@ -134,8 +136,8 @@ def _cut(name: str, start: int) -> tuple[str, ...]:
     names = [name]
     for match in reversed(list(_CUTS.finditer(name, start + 1))):
         names.append(name[: match.start()])
-    bare = names[-1].rstrip(".!?:")
-    if bare != names[-1] and len(bare) > start and not bare.endswith("*"):
+    bare = names[-1].rstrip(".!:")
+    if bare != names[-1] and len(bare) > start:
         names.append(bare)
     return tuple(names)
 
