@@ -20,7 +20,6 @@ from llmkit.installer.effects.registry import (
     NoSuchDevice,
     Result,
     effect,
-from llmkit.installer.effects import parted, sgdisk  # noqa: F401  isort: skip  (disk tools)
 )
 
 for _module in iter_modules(__path__):
