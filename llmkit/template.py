@@ -1,7 +1,7 @@
 """Sandboxed Jinja2: undefined names are errors, and a source is compiled once.
 
-    from llmkit.template import render
-    render("mkfs.ext4 {{ root.path }}", {"root": disk}, where="ext4-01, turn 3")
+from llmkit.template import render
+render("mkfs.ext4 {{ root.path }}", {"root": disk}, where="ext4-01, turn 3")
 """
 
 from __future__ import annotations
