@@ -1,0 +1,102 @@
+"""What can be run here: `nox -s NAME`; `nox -l` lists all.
+
+quickstart, tests, lint and types need nothing but Python 3.11 and pip. Everything is installed by
+pip under constraints.txt, so that two machines get the same versions.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+HERE = Path(__file__).parent
+CONSTRAINTS = str(HERE / "constraints.txt")
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """pip install under the constraints, without asking whether pip itself is new."""
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    session.install(*quiet, "--constraint", CONSTRAINTS, *packages, silent=True)
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Install llmkit and do its main job: a data set for machines with two NVMe disks."""
+    install(session, "-e", ".")
+    session.run("python", "-m", "llmkit.augment", "disk=nvme_dual", *session.posargs)
+    session.run("python", "-m", "llmkit.validate")
+    session.log("data/README.md is the data set's card. Try next:")
+    session.log("  . .nox/quickstart/bin/activate")
+    session.log("  python -m llmkit.augment preview=2 boot=bios noise=typos")
+    session.log("  python -m llmkit.augment --help")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
+    install(session, "-e", ".[dev]")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff (rules and format), and which module may import which."""
+    install(session, "-e", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy over the package."""
+    install(session, "-e", ".[dev]")
+    session.run("mypy", *(session.posargs or ["llmkit"]))
+
+
+@nox.session(default=False)
+def oracle(session: nox.Session) -> None:
+    """2,000 random command sequences against the real disk tools (minutes; as root)."""
+    install(session, "-e", ".[dev]")
+    count = session.posargs[0] if session.posargs else "2000"
+    command = ["python", "-m", "pytest", "-s", "tests/test_oracle.py"]
+    session.run(*command, env={"LLMKIT_ORACLE": count})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run benchmarks; name some to run only those: nox -s bench -- guard startup."""
+    install(session, "-e", ".[dev]")
+    chosen = session.posargs or sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
+    for name in chosen:
+        session.run("python", f"benchmarks/{name}.py")
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist, install the wheel alone, and run stages from another folder."""
+    install(session, "build", "hatchling")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", str(dist), str(HERE))
+    (wheel,) = dist.glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(dist / "venv"))
+    python = str(dist / "venv" / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run(*pip, "--constraint", CONSTRAINTS, str(wheel), external=True)
+    elsewhere = dist / "elsewhere"
+    elsewhere.mkdir()
+    with session.chdir(elsewhere):
+        run = [python, "-m"]
+        session.run(*run, "llmkit.toolkit", external=True)
+        small = ["experiment=small", "disk=nvme_dual", "output_dir=out", "workers=2"]
+        session.run(*run, "llmkit.augment", *small, external=True)
+        session.run(*run, "llmkit.validate", "file=out/t*ing/*.jsonl", external=True)
+        jobs = ["disk=nvme_dual,virtio", "experiment=small", "limit=50"]
+        session.run(*run, "llmkit.augment", "-m", *jobs, external=True)
