@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmkit.installer.guard import Verdict, check_command, judge
 from llmkit.installer.guard_text import fold
@@ -80,7 +81,15 @@ AROUND = (
     "while false; do {line}; done", "case a in b) {line};; esac", "{line} &", "! {line}",
     "lsblk | ( {line} )", "trap {quoted} EXIT",
 )  # fmt: skip
-READS = ("lsblk", "lsblk -f", "blkid", "cat /etc/fstab", "echo hello", "df -h", "sgdisk -p /dev/sda")
+READS = (
+    "lsblk",
+    "lsblk -f",
+    "blkid",
+    "cat /etc/fstab",
+    "echo hello",
+    "df -h",
+    "sgdisk -p /dev/sda",
+)
 
 
 @st.composite

@@ -88,7 +88,9 @@ def mutate(rng: random.Random) -> str:
         elif edit == 3:
             text = text[:at] + text[at:end] * rng.randrange(2, 9) + text[end:]
         elif edit == 4:
-            text = re.sub(r"/dev/\w+", rng.choice(["/dev/sdz", "/dev/nvme9n1p2", "/dev/vdq"]), text, 1)
+            text = re.sub(
+                r"/dev/\w+", rng.choice(["/dev/sdz", "/dev/nvme9n1p2", "/dev/vdq"]), text, 1
+            )
         else:
             other = rng.choice(LINES)
             text = text[:at] + other[rng.randrange(len(other) + 1) :]
@@ -98,7 +100,7 @@ def mutate(rng: random.Random) -> str:
 def test_the_detector_finds_plain_writes():
     """The independent check finds what it should, and nothing in harmless lines."""
     for line in ("mkfs.ext4 /dev/sdz", "lsblk; wipefs -a /dev/sdz1", "cat x > /dev/vdq",
-                 "dd if=/dev/zero of=/dev/nvme9n1p2", "lsblk && sudo mount /dev/sdz1 /mnt"):  # fmt: skip
+                 "dd if=/dev/zero of=/dev/nvme9n1p2", "lsblk && sudo mount /dev/sdz1 /x"):  # fmt: skip
         assert writes_to_absent(line)
     for line in ("echo mkfs.ext4 /dev/sdz", "lsblk # > /dev/sdz", "mkfs.ext4 /dev/sda",
                  "grep /dev/sdz x", "echo '> /dev/sdz'"):  # fmt: skip

@@ -4,14 +4,16 @@
     >>> check_command("mkfs.ext4 /dev/sdz1", state).allowed
     False
 
-The policy is in `check_command`. Where to look: guard_text.py (look-alike characters), guard_names.py
-(device names in text), guard_devices.py and guard_partitions.py (which words of which tool are
-devices), guard_tools.py (what programs are known), guard_danger.py, guard_words.py (the sentences).
+The policy is in `check_command`. Where to look: guard_text.py (look-alike characters),
+guard_names.py (device names in text), guard_devices.py, guard_partitions.py (which words of which tool are
+devices), guard_tools.py (what programs are known), guard_commands.py, guard_runs.py (what is asked
+of each command), guard_danger.py, guard_levels.py, guard_shape.py, guard_words.py (the sentences).
 The shell is interpret.py's: the same evaluator that tracks state.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -25,6 +27,7 @@ from llmkit.installer.interpret import interpret
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import SystemState
 
+_COULD_MULTIPLY = re.compile(r"\(\s*\)|\b(function|while|until)\b")
 MAX_LENGTH = 16384  # characters; nobody reviews a longer line before it is run
 
 
@@ -101,7 +104,7 @@ def judge(text: str, state: SystemState) -> Verdict:
     interpret(script, state, inspector, explore=True)
     inspector.finish()
     danger = inspector.danger
-    if ("(" in text or "&" in text or "function" in text) and is_fork_bomb(script):
+    if _COULD_MULTIPLY.search(text) and is_fork_bomb(script):
         danger = Danger("forbidden", "starts copies of itself without end (a fork bomb)")
     if inspector.missing:
         names = tuple(dict.fromkeys(inspector.missing))

@@ -7,12 +7,9 @@ that are possible there. A device must exist in all of them.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
-from functools import partial
 from posixpath import normpath
 
-from llmkit.installer.effects.registry import EFFECTS
 from llmkit.installer.expand import Expanded
 from llmkit.installer.guard_danger import (
     READ,
@@ -24,17 +21,16 @@ from llmkit.installer.guard_danger import (
 )
 from llmkit.installer.guard_devices import (
     Call,
-    awk_acts,
     awk_program_index,
     missing_devices,
     sed_scripts,
 )
-from llmkit.installer.guard_names import Mention, Presence, canonical, mentions
+from llmkit.installer.guard_names import Mention, Presence, canonical, mentions, presence
+from llmkit.installer.guard_runs import FIND_RUNS, runs
 from llmkit.installer.guard_tools import (
     DOWNLOADERS,
     FILE_MARKERS,
     INTERPRETERS,
-    NETWORK,
     PRINTERS,
     READERS,
     RUNNERS,
@@ -44,7 +40,6 @@ from llmkit.installer.guard_tools import (
     TEXT_FILTERS,
     base_name,
     is_installed_path,
-    is_known,
 )
 from llmkit.installer.interpret import interpret
 from llmkit.installer.interpret_types import Opened, SimpleCommand
@@ -76,7 +71,6 @@ _ACTED_ON = re.compile(
     r"\.(sh|service|timer|conf|cfg|target|mount|swap|desktop|rules|hook|py|pl)$|/bin/|/cron|fstab|"
     r"crypttab"
 )
-_FIND_RUNS = ("-exec", "-execdir", "-ok", "-okdir")
 
 
 class Inspector:
@@ -87,8 +81,6 @@ class Inspector:
         self.missing: list[str] = []
         self.unknown: list[str] = []
         self.danger: Danger = READ
-        self._present: dict[int, Presence] = {}
-        self._states: list[SystemState] = []  # keeps the ids above alive
         self._removed: set[str] = set()
         self._depth = 0
         self._downloads = self._sends = self._secret = self._runs_unknown = False
@@ -100,8 +92,8 @@ class Inspector:
 
     def command(self, command: SimpleCommand, states: tuple[SystemState, ...]) -> None:
         """Look at one command. `states`: all that are possible when it starts."""
-        here = [self._presence(state) for state in states]
-        roots = self._roots(states)
+        here = [presence(state) for state in states]
+        roots = tuple(sorted(here[0].roots.union(*(p.roots for p in here[1:]))))
         for redirect in command.redirects:
             self._redirect(redirect, command, here, roots)
         for name, value in command.assignments:
@@ -142,19 +134,6 @@ class Inspector:
 
     # -- small helpers --------------------------------------------------------------------------
 
-    def _presence(self, state: SystemState) -> Presence:
-        found = self._present.get(id(state))
-        if found is None:
-            found = self._present[id(state)] = Presence(state)
-            self._states.append(state)
-        return found
-
-    def _roots(self, states: Iterable[SystemState]) -> tuple[str, ...]:
-        roots = {"/mnt"}
-        for state in states:
-            roots.update(m.target for m in state.mounts if m.target not in ("/", "/dev"))
-        return tuple(root for root in roots if not root.startswith(("/dev", "/proc", "/sys")))
-
     def _unknowable(self, what: str, *, runs: bool = False) -> None:
         self.unknown.append(what)
         self._runs_unknown = self._runs_unknown or runs
@@ -172,9 +151,7 @@ class Inspector:
     def _is_removed(self, mention: Mention, here: Iterable[Presence]) -> bool:
         return any(p.resolve(name) in self._removed for p in here for name in mention.names)
 
-    def _fragments(
-        self, word: Expanded, here: Iterable[Presence], roots: tuple[str, ...]
-    ) -> None:
+    def _fragments(self, word: Expanded, here: Iterable[Presence], roots: tuple[str, ...]) -> None:
         """Devices in the known pieces of a word. A piece that something opaque follows or precedes
         ("/dev/sd" + ?) is a device only when whitespace ends it."""
         if word.text is not None:
@@ -215,20 +192,22 @@ class Inspector:
                 self._sink = True
             if re.search(r"[*?\[]", path) and path.startswith(("/dev", "/sys")):
                 self._unknowable(f"which device is written ({path})")
-            for presence in here:
-                self.danger = worse(self.danger, write_danger(path, presence, roots))
+            for p in here:
+                self.danger = worse(self.danger, write_danger(path, p, roots))
             self._note_removal(path, here)
         elif names_secret(path):
             self._secret = True
 
     def _note_removal(self, path: str, here: Iterable[Presence]) -> None:
         """`echo 1 > /sys/block/sda/device/delete` takes the disk away."""
-        match = re.fullmatch(r"/sys/(?:class/)?block/([^/]+)/device/(?:delete|remove)", normpath(path))
-        for presence in here if match else ():
-            disk = presence.state.disk(match[1]) if match else None
+        match = re.fullmatch(
+            r"/sys/(?:class/)?block/([^/]+)/device/(?:delete|remove)", normpath(path)
+        )
+        for p in here if match else ():
+            disk = p.state.disk(match[1]) if match else None
             if disk is not None:
                 self._removed.add(disk.path)
-                self._removed.update(disk.partition_path(p.number) for p in disk.partitions)
+                self._removed.update(disk.partition_path(x.number) for x in disk.partitions)
                 self.danger = worse(self.danger, Danger("destructive", f"takes {disk.path} away"))
 
     def _assignment(
@@ -247,7 +226,7 @@ class Inspector:
         if text is None:
             return
         for absent in self._absent(mentions(text, roots, tags=False), here):
-            if not all(_on_a_disk(absent, presence.state) for presence in here):
+            if not all(_on_a_disk(absent, p.state) for p in here):
                 self.missing.append(absent)
 
     # -- words ----------------------------------------------------------------------------------
@@ -300,7 +279,7 @@ class Inspector:
                         continue
             if program in ("awk", "gawk", "mawk") and index != awk_program_index(call.args):
                 continue
-            if program == "find" and not set(call.args) & {"-delete", *_FIND_RUNS, "-fprint"}:
+            if program == "find" and not set(call.args) & {"-delete", *FIND_RUNS, "-fprint"}:
                 continue
             runs = program in SHELLS or program in RUNNERS or program in INTERPRETERS
             runs = runs or program in (".", "source", "eval")
@@ -309,13 +288,11 @@ class Inspector:
 
     # -- text that goes somewhere ---------------------------------------------------------------
 
-    def _standard_input(
-        self, call: Call, here: list[Presence], roots: tuple[str, ...]
-    ) -> None:
+    def _standard_input(self, call: Call, here: list[Presence], roots: tuple[str, ...]) -> None:
         program, text = call.program, call.stdin
         if text is None:
             if program in _SCRIPTED:
-                levels = {danger_of(call, presence).level for presence in here}
+                levels = {danger_of(call, p).level for p in here}
                 if levels != {"read"}:
                     self._unknowable(f"which answers {program} is given")
             return
@@ -323,15 +300,13 @@ class Inspector:
             return
         absent = self._absent(mentions(text, roots, prose=True), here)
         if program == "sfdisk":
-            absent = [
-                name for name in absent if not all(_on_a_disk(name, p.state) for p in here)
-            ]
+            absent = [name for name in absent if not all(_on_a_disk(name, p.state) for p in here)]
         self.missing += absent
         if program == "parted":
             inner = Call(program, (*call.args, *text.split()), "", call.cwd, roots)
             self.missing += [name for p in here for name in missing_devices(inner, p)]
-            for presence in here:
-                self.danger = worse(self.danger, danger_of(inner, presence))
+            for p in here:
+                self.danger = worse(self.danger, danger_of(inner, p))
 
     def _text_to_files(
         self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
@@ -364,107 +339,15 @@ class Inspector:
 
     # -- programs that run others ---------------------------------------------------------------
 
-    def _runs(
-        self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]
-    ) -> None:
-        program, args = call.program, call.args
-        if program in INTERPRETERS:
-            asks = args and all(
-                a in ("--version", "-V", "-v", "--help", "-h", "-l", "-q") for a in args
-            )
-            if not asks or call.stdin != "":
-                self._unknowable(f"what {program} would do ({command.text})", runs=True)
-        elif program in SHELLS:
-            if args[:1] not in (("--version",), ("--help",)) and (args or call.stdin != ""):
-                self._unknowable(f"what {program} would be told to run", runs=True)
-        elif program == "find":
-            self._find(call, states)
-        elif program in ("awk", "gawk", "mawk"):
-            index = awk_program_index(args)
-            text = None if index is None else args[index]
-            if args and awk_acts(text) and (text is None or not _plain_awk(text)):
-                self._unknowable("what an awk program would run or write", runs=True)
-        elif program in ("sed", "gsed"):
-            scripts = [args[i] for i in sed_scripts(args) if i < len(args)]
-            if any(s and re.search(r"(^|[;}/\d$])\s*e(\s|$)|/[gIp\d]*e[gIp\d]*$", s) for s in scripts):
-                self._unknowable("which command sed would run", runs=True)
-            if any(a and a.startswith(("-f", "--file")) for a in args):
-                self._unknowable("what a sed script file holds", runs=True)
-        elif program in NETWORK:
-            if any(a is None or re.match(r"-\w*[ec]|--(exec|sh-exec)|(?i:exec|system):", a)
-                   for a in args):  # fmt: skip
-                self._unknowable(f"what {program} would run", runs=True)
-        elif program in ("vim", "vi", "nano", "emacs") and any(
-            a is None or a.startswith(("-c", "+", "-e", "--cmd", "--eval", "-s", "-S")) for a in args
-        ):
-            self._unknowable(f"what {program} would run", runs=True)
-        elif program in ("tar", "rsync", "scp", "git") and any(
-            a is not None and re.match(r"--(to-command|checkpoint-action|use-compress-program|rsh|"
-                                       r"exec|upload-pack|rsync-path)|-[eoc]$|-oProxyCommand|-[a-z]*I", a)
-            for a in args
-        ):  # fmt: skip
-            if program != "git":
-                self._unknowable(f"what {program} would run", runs=True)
-        elif program in RUNNERS:
-            self._runner(call, command, states)
-
-    def _runner(
-        self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]
-    ) -> None:
-        """A program that runs its words as a command, and that the evaluator did not unwrap."""
-        for index, word in enumerate(call.args):
-            if word is None:
-                return
-            if re.search(r"[\s;|&<>]", word) and not is_known(base_name(word)):
-                self._script(word, states)
-            elif is_known(base_name(word)) or base_name(word) in EFFECTS:
-                tail = call.args[index:]
-                if call.stdin != "" and base_name(word) in SHELLS | INTERPRETERS:
-                    self._unknowable(f"what {word} would be told to run", runs=True)
-                self._script(_quoted(tail), states)
-                return
-        if call.stdin != "" and call.program in ("ssh", "su", "script", "parallel"):
-            self._unknowable(f"what {call.program} would be told to run", runs=True)
-
-    def _find(self, call: Call, states: tuple[SystemState, ...]) -> None:
-        """`find … -exec COMMAND {} \\;`: the command, with a file below the starting points."""
-        args = call.args
-        starts = []
-        for word in args:
-            if word is not None and word.startswith(("-", "(", "!")):
-                break
-            starts.append(word)
-        below_dev = not starts and call.cwd != "" or any(
-            start is None
-            or canonical(start if start.startswith("/") else f"{call.cwd or ''}/{start}", call.roots)
-            in ("/", "/mnt")
-            or (canonical(start, call.roots) + "/").startswith(("/dev/", "/sys/", "/proc/"))
-            or bool(re.search(r"[*?\[]|\.\.", start))
-            or (call.cwd is None and not start.startswith("/"))
-            for start in starts
-        )  # fmt: skip
-        self._find_anywhere = below_dev
-        first = next((start for start in starts if start), ".")
-        if "-delete" in args and below_dev and not _starts_plain(starts):
-            self._unknowable("which files find would delete")
-        for option in ("-fprint", "-fprintf", "-fls", "-fprint0"):
-            if option in args and args[args.index(option) + 1 :][:1] == (None,):
-                self._unknowable("where find would write")
-        index = 0
-        while index < len(args):
-            if args[index] not in _FIND_RUNS:
-                index += 1
-                continue
-            tail: list[str | None] = []
-            index += 1
-            while index < len(args) and args[index] not in (";", "+"):
-                word = args[index]
-                if word is not None and "{}" in word:
-                    tail.append(None if below_dev else word.replace("{}", f"{first}/found"))
-                else:
-                    tail.append(word)
-                index += 1
-            self._script(_quoted(tail), states)
+    def _runs(self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]) -> None:
+        found = runs(call, command.text)
+        if found is None:
+            return
+        for what in found.unknown:
+            self._unknowable(what, runs=True)
+        self._find_anywhere = found.anywhere
+        for script in found.scripts:
+            self._script(script, states)
 
     def _script(self, text: str, states: tuple[SystemState, ...]) -> None:
         """Look into shell text that some command would run."""
@@ -488,8 +371,8 @@ class Inspector:
         if program == "rm" and None in call.args:  # patterns that are not looked up: /*, /mnt/*
             texts = tuple(word.text or word.pattern or "" for word in command.argv[1:])
             call = Call(program, texts, call.stdin, call.cwd, call.roots)
-        for presence in here:
-            self.danger = worse(self.danger, danger_of(call, presence, command.root))
+        for p in here:
+            self.danger = worse(self.danger, danger_of(call, p, command.root))
         if program in DOWNLOADERS:
             self._downloads = True
         if program in SENDERS and _sends_out(call):
@@ -501,8 +384,8 @@ class Inspector:
             return
         for word in call.args:
             for mention in mentions(word, call.roots, tags=False) if word else ():
-                for presence in here:
-                    node = next(filter(None, map(partial(presence.resolve), mention.names)), None)
+                for p in here:
+                    node = next(filter(None, map(p.resolve, mention.names)), None)
                     if node:
                         self._removed.add(node)
 
@@ -516,11 +399,6 @@ def _reads_settings(command: SimpleCommand) -> bool:
 def _on_a_disk(name: str, state: SystemState) -> bool:
     """Whether `name` is what a partition of an existing disk would be called."""
     return any(re.fullmatch(rf"{re.escape(d.path)}p?\d+", name) for d in state.disks)
-
-
-def _quoted(words: Iterable[str | None]) -> str:
-    """Words as shell text; an opaque one becomes a variable that nobody set."""
-    return " ".join('"$opaque"' if word is None else shlex.quote(word) for word in words)
 
 
 def _is_plain_folder(beneath: str, roots: tuple[str, ...]) -> bool:
@@ -539,25 +417,8 @@ def _is_plain_pattern(pattern: str, roots: tuple[str, ...]) -> bool:
     return not (path + "/").startswith(("/dev/", "/sys/", "/proc/")) and ".." not in pattern
 
 
-def _starts_plain(starts: list[str | None]) -> bool:
-    return all(
-        start is not None
-        and start.startswith("/")
-        and not (canonical(start) + "/").startswith(("/dev/", "/sys/", "/proc/"))
-        for start in starts
-    ) and bool(starts)
-
-
 def _is_acted_on(path: str) -> bool:
     return _NOTES.fullmatch(path) is None and _ACTED_ON.search(path) is not None
-
-
-def _plain_awk(text: str) -> bool:
-    """An awk program whose `>` only compares and whose `|` is an or."""
-    rest = re.sub(r'"(?:[^"\\]|\\.)*"|/(?:[^/\\]|\\.)*/', " ", text)
-    if re.search(r"\bsystem\b|getline|close|@load|(?<!\|)\|(?!\|)", rest):
-        return False
-    return re.search(r"\bprintf?\b[^;}]*>", rest) is None
 
 
 def _sends_out(call: Call) -> bool:

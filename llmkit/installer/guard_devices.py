@@ -35,9 +35,7 @@ from llmkit.installer.vfs import lv_name
 
 _GREPS = frozenset(("grep", "egrep", "fgrep", "zgrep", "rg"))
 _LABEL_OPTIONS = frozenset(("-L", "-n", "--label", "--name", "-N", "-c"))
-_TAGGED = frozenset(
-    "mount umount swapon swapoff blkid findfs findmnt fsck tune2fs e2fsck".split()
-)
+_TAGGED = frozenset("mount umount swapon swapoff blkid findfs findmnt fsck tune2fs e2fsck".split())
 _GROUP_TOOLS = frozenset(
     "vgremove vgextend vgreduce vgchange vgrename vgexport lvcreate lvremove lvextend lvreduce "
     "lvresize lvchange lvrename lvconvert".split()
@@ -47,7 +45,11 @@ _GROUP_VALUES = frozenset(
     "-a --activate -p --permission --cachepool --thinpool -V --virtualsize --addtag --deltag "
     "-k --setactivationskip --poolmetadata --chunksize --config".split()
 )
-_SUBSTITUTE = re.compile(r"s(?P<s>[|#,@!%~/:])(?P<old>.*?)(?<!\\)(?P=s)(?P<new>.*?)(?<!\\)(?P=s)\w*")
+_MAPPING_ACTIONS = frozenset("close luksClose resize remove luksSuspend luksResume".split())
+_IN_PLACE = re.compile(r"-[nErsz]*i|--in-place")
+_SUBSTITUTE = re.compile(
+    r"s(?P<s>[|#,@!%~/:])(?P<old>.*?)(?<!\\)(?P=s)(?P<new>.*?)(?<!\\)(?P=s)\w*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,9 @@ def _grep_patterns(args: tuple[str | None, ...]) -> frozenset[int]:
 
 def awk_acts(text: str | None) -> bool:
     """Whether an awk program may run commands or write files."""
-    return text is None or re.search(r"\bsystem\b|\||getline|>|\bclose\b|@load|-i", text) is not None
+    return (
+        text is None or re.search(r"\bsystem\b|\||getline|>|\bclose\b|@load|-i", text) is not None
+    )
 
 
 def _awk_program(args: tuple[str | None, ...]) -> frozenset[int]:
@@ -222,8 +226,7 @@ def _sed_mentions(call: Call, index: int, word: str) -> list[Mention]:
     plain = word.replace("\\/", "/")
     if index not in sed_scripts(call.args):
         return mentions(word, call.roots)
-    edits = any(a is not None and (a.startswith(("-i", "--in-place")) or re.fullmatch(r"-[nErsz]+i.*", a))
-                for a in call.args)  # fmt: skip
+    edits = any(a is not None and _IN_PLACE.match(a) for a in call.args)
     writes = re.search(r"(^|[;}/\d$\s])[wWrR]\s+\S", plain)
     if not edits and not writes:
         return []
@@ -293,8 +296,7 @@ def _absent_groups(call: Call, here: Presence) -> list[str]:
     program, args, state = call.program, call.args, here.state
     if program == "cryptsetup":
         words = [a for a in args if a is None or not a.startswith("-")]
-        names = words[1:2] if words[:1] and words[0] in ("close", "luksClose", "resize", "remove",
-                                                         "luksSuspend", "luksResume") else []  # fmt: skip
+        names = words[1:2] if words[:1] and words[0] in _MAPPING_ACTIONS else []
     elif program == "dmsetup":
         words = [a for a in args if a is None or not a.startswith("-")]
         names = words[1:2] if words[:1] and words[0] in ("remove", "suspend", "wipe_table") else []

@@ -11,7 +11,7 @@ to a short option, behind a target's root (`/mnt/dev/sdz`, `/proc/1/root/dev/sdz
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import normpath
@@ -60,15 +60,16 @@ class Mention:
         return self.names[-1]
 
 
+@lru_cache(maxsize=8192)
 def mentions(
-    word: str, roots: Iterable[str] = ("/mnt",), *, tags: bool = True, prose: bool = False
-) -> list[Mention]:
+    word: str, roots: tuple[str, ...] = ("/mnt",), *, tags: bool = True, prose: bool = False
+) -> tuple[Mention, ...]:
     """Every device, device link and tag in a word, or in a longer text (`prose`).
 
     `roots`: directories beneath which a /dev of this machine may be seen.
     """
     if _HINT.search(word) is None:
-        return []
+        return ()
     found: list[Mention] = []
     for match in (_LOOSE if word.startswith("-") else _PATH).finditer(word):
         found += _readings(match.group(), roots)
@@ -86,10 +87,10 @@ def mentions(
         path = re.sub(r"\\x([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), path)
         found.append(Mention((f"/dev/{path}",)))
     found += [Mention((f"/dev/{name}",)) for name in _UDISKS.findall(word)]
-    return found
+    return tuple(found)
 
 
-def _readings(path: str, roots: Iterable[str]) -> Iterator[Mention]:
+def _readings(path: str, roots: tuple[str, ...]) -> Iterator[Mention]:
     """The mention that an absolute path is, if it is one."""
     plain = canonical(path, roots)
     if plain.startswith("/dev/"):
@@ -104,7 +105,8 @@ def _readings(path: str, roots: Iterable[str]) -> Iterator[Mention]:
         yield Mention((plain,))
 
 
-def canonical(path: str, roots: Iterable[str] = ("/mnt",)) -> str:
+@lru_cache(maxsize=8192)
+def canonical(path: str, roots: tuple[str, ...] = ("/mnt",)) -> str:
     """`path` without dots, doubled slashes and detours to the same /dev or /sys."""
     plain = normpath(path)
     if plain.startswith("//"):
@@ -145,10 +147,14 @@ def _cut(name: str, start: int) -> tuple[str, ...]:
 class Presence:
     """The device names that one state knows."""
 
-    __slots__ = ("state", "_nodes", "_folders", "_seen")
+    __slots__ = ("_folders", "_nodes", "_seen", "roots", "state")
 
     def __init__(self, state: SystemState) -> None:
         self.state = state
+        targets = {mount.target for mount in state.mounts} | {"/mnt"}
+        self.roots = frozenset(
+            t for t in targets if t != "/" and not t.startswith(("/dev", "/proc", "/sys"))
+        )
         self._nodes = frozenset(state.devices())
         self._folders: frozenset[str] | None = None
         self._seen: dict[str, bool] = {}
@@ -177,6 +183,20 @@ class Presence:
         if self._folders is None:
             self._folders = frozenset(link.rpartition("/")[0] for link, _ in self.state.links)
         return name in self._folders
+
+
+_PRESENCES: dict[int, Presence] = {}
+
+
+def presence(state: SystemState) -> Presence:
+    """The names of a state. The last few hundred are kept, since one machine is asked about many
+    lines; the kept object holds its state, so that the id stays its own."""
+    found = _PRESENCES.get(id(state))
+    if found is None:
+        if len(_PRESENCES) >= 256:
+            _PRESENCES.clear()
+        found = _PRESENCES[id(state)] = Presence(state)
+    return found
 
 
 def disks_of(state: SystemState, node: str) -> set[str]:

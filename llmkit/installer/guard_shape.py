@@ -64,5 +64,8 @@ def _endless(loop: While) -> bool:
 
 def _background(body: Sequence) -> bool:
     return any(
-        background for item in _walk(body) if isinstance(item, Sequence) for _, background in item.items
+        background
+        for item in _walk(body)
+        if isinstance(item, Sequence)
+        for _, background in item.items
     )

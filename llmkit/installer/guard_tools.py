@@ -99,8 +99,8 @@ DOWNLOADERS = frozenset(
 SENDERS = DOWNLOADERS | frozenset("ssh rsync mail mailx mutt sendmail rclone tftp".split())
 
 TEXT_FILTERS = frozenset(  # what they read on standard input is text, and stays text
-    "cat tac nl less more head tail wc grep egrep fgrep zgrep rg sed awk gawk mawk sort uniq cut tr "
-    "rev column fold fmt paste join comm tee base64 base32 xxd od hexdump md5sum sha256sum jq "
+    "cat tac nl less more head tail wc grep egrep fgrep zgrep rg sed awk gawk mawk sort uniq cut "
+    "tr rev column fold fmt paste join comm tee base64 base32 xxd od hexdump md5sum sha256sum jq "
     "chpasswd passwd logger wall cowsay figlet dialog whiptail true false : echo printf gzip xz "
     "zstd bzip2 read mapfile readarray iconv cryptsetup test [".split()
 )

@@ -1,13 +1,14 @@
 """The guard's verdicts in a beginner's words: one sentence, which ends with the devices that exist.
 
-    >>> missing(("/dev/sdz",), state)
-    'There is no /dev/sdz on this machine (did you mean /dev/sda?), so nothing was run; …'
+>>> missing(("/dev/sdz",), state)
+'There is no /dev/sdz on this machine (did you mean /dev/sda?), so nothing was run; …'
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from functools import lru_cache
+from os.path import commonprefix
 
 from llmkit.installer.guard_danger import Danger
 from llmkit.installer.state import SystemState
@@ -15,12 +16,27 @@ from llmkit.installer.state import SystemState
 MAX_SHOWN = 80  # characters of a quoted piece of the line
 
 
-def devices(state: SystemState) -> str:
-    """The end of every sentence: which devices exist."""
-    nodes = list(state.devices())
+@lru_cache(maxsize=256)
+def _sentence(nodes: tuple[str, ...]) -> str:
     if not nodes:
         return "this machine has no disks"
     return f"the devices here are {_join(nodes)}"
+
+
+def _near(name: str, nodes: tuple[str, ...]) -> str | None:
+    """The device whose name differs in one place only."""
+    for node in nodes:
+        start = len(commonprefix((name, node)))
+        one, two = name[start:], node[start:]
+        end = len(commonprefix((one[::-1], two[::-1])))
+        if len(one) - end <= 1 and len(two) - end <= 1:
+            return node
+    return None
+
+
+def devices(state: SystemState) -> str:
+    """The end of every sentence: which devices exist."""
+    return _sentence(tuple(state.devices()))
 
 
 def _join(items: Sequence[str], word: str = "and") -> str:
@@ -35,15 +51,15 @@ def shown(text: str) -> str:
 
 def missing(names: Sequence[str], state: SystemState) -> str:
     """Devices that are not there, or not any more."""
-    nodes = list(state.devices())
+    nodes = tuple(state.devices())
     gone = [name for name in names if name in nodes]
     listed = _join([shown(name) for name in names], "or")
     if len(gone) == len(names):
         verb = "would be gone" if len(names) == 1 else "would each be gone"
         text = f"{listed} {verb} by the time this line uses it, because an earlier part removes it"
     else:
-        near = get_close_matches(next(n for n in names if n not in gone), nodes, 1, 0.8)
-        hint = f" (did you mean {near[0]}?)" if near and len(names) == 1 else ""
+        near = _near(names[0], nodes) if len(names) == 1 else None
+        hint = f" (did you mean {near}?)" if near else ""
         text = f"There is no {listed} on this machine{hint}"
     return f"{text}, so nothing was run; {devices(state)}."
 

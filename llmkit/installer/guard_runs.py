@@ -1,0 +1,173 @@
+"""Programs that run others in ways that the shell's evaluator does not follow.
+
+>>> runs(Call("ssh", ("root@host", "mkfs.ext4 /dev/sdz")), "").scripts
+('mkfs.ext4 /dev/sdz',)
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmkit.installer.effects.registry import EFFECTS
+from llmkit.installer.guard_devices import Call, awk_acts, awk_program_index, sed_scripts
+from llmkit.installer.guard_names import canonical
+from llmkit.installer.guard_tools import (
+    INTERPRETERS,
+    NETWORK,
+    RUNNERS,
+    SHELLS,
+    base_name,
+    is_known,
+)
+
+FIND_RUNS = ("-exec", "-execdir", "-ok", "-okdir")
+_ASKS = frozenset(("--version", "-V", "-v", "--help", "-h", "-l", "-q"))
+_SED_RUNS = re.compile(r"(^|[;}/\d$])\s*e(\s|$)|/[gIp\d]*e[gIp\d]*$")
+_NETWORK_RUNS = re.compile(r"-\w*[ec]|--(exec|sh-exec)|(?i:exec|system):")
+_EDITOR_RUNS = ("-c", "+", "-e", "--cmd", "--eval", "-s", "-S")
+_COPIER_RUNS = re.compile(
+    r"--(to-command|checkpoint-action|use-compress-program|rsh|exec|upload-pack|rsync-path)|"
+    r"-[eo]$|-oProxyCommand|-[a-z]*I"
+)
+_RUNS_INPUT = frozenset(("ssh", "su", "script", "parallel"))
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What a command would run: `unknown` says what cannot be known of it, `scripts` are shell text
+    to look into. `anywhere`: find may hand over any file, devices too."""
+
+    unknown: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    anywhere: bool = True
+
+
+def runs(call: Call, text: str) -> Runs | None:
+    """What a command (`text`, for messages) would run; None when it runs nothing."""
+    program, args = call.program, call.args
+    if program in INTERPRETERS:
+        if args and _ASKS.issuperset(args) and call.stdin == "":
+            return None
+        return Runs((f"what {program} would do ({text})",))
+    if program in SHELLS:
+        if args[:1] in (("--version",), ("--help",)) or not (args or call.stdin != ""):
+            return None
+        return Runs((f"what {program} would be told to run",))
+    if program == "find":
+        return _find(call)
+    if program in ("awk", "gawk", "mawk"):
+        index = awk_program_index(args)
+        script = None if index is None else args[index]
+        if args and awk_acts(script) and (script is None or not _plain_awk(script)):
+            return Runs(("what an awk program would run or write",))
+        return None
+    if program in ("sed", "gsed"):
+        scripts = [args[i] for i in sed_scripts(args) if i < len(args)]
+        if any(a and a.startswith(("-f", "--file")) for a in args):
+            return Runs(("what a sed script file holds",))
+        if any(s and _SED_RUNS.search(s) for s in scripts):
+            return Runs(("which command sed would run",))
+        return None
+    if program in RUNNERS:
+        return _runner(call)
+    if program in NETWORK:
+        risky = any(a is None or _NETWORK_RUNS.match(a) for a in args)
+    elif program in ("vim", "vi", "nano", "emacs"):
+        risky = any(a is None or a.startswith(_EDITOR_RUNS) for a in args)
+    elif program in ("tar", "rsync", "scp"):
+        risky = any(a is not None and _COPIER_RUNS.match(a) for a in args)
+    else:
+        return None
+    return Runs((f"what {program} would run",)) if risky else None
+
+
+def _runner(call: Call) -> Runs:
+    """A program that runs its words as a command, and that the evaluator did not unwrap."""
+    unknown: list[str] = []
+    scripts: list[str] = []
+    for index, word in enumerate(call.args):
+        if word is None:
+            break
+        name = base_name(word)
+        if re.search(r"[\s;|&<>]", word) and not is_known(name):
+            scripts.append(word)
+        elif is_known(name) or name in EFFECTS:
+            if call.stdin != "" and (name in SHELLS or name in INTERPRETERS):
+                unknown.append(f"what {word} would be told to run")
+            scripts.append(_quoted(call.args[index:]))
+            break
+    if not scripts and call.stdin != "" and call.program in _RUNS_INPUT:
+        unknown.append(f"what {call.program} would be told to run")
+    return Runs(tuple(unknown), tuple(scripts))
+
+
+def _find(call: Call) -> Runs:
+    """`find … -exec COMMAND {} \\;`: the command, with a file below the starting points."""
+    args = call.args
+    starts: list[str | None] = []
+    for word in args:
+        if word is not None and word.startswith(("-", "(", "!")):
+            break
+        starts.append(word)
+    anywhere = (not starts and call.cwd != "") or any(_may_hold_devices(s, call) for s in starts)
+    first = next((start for start in starts if start), ".")
+    unknown: list[str] = []
+    scripts: list[str] = []
+    if "-delete" in args and anywhere and not _starts_plain(starts):
+        unknown.append("which files find would delete")
+    for option in ("-fprint", "-fprintf", "-fls", "-fprint0"):
+        if option in args and args[args.index(option) + 1 :][:1] == (None,):
+            unknown.append("where find would write")
+    index = 0
+    while index < len(args):
+        if args[index] not in FIND_RUNS:
+            index += 1
+            continue
+        tail: list[str | None] = []
+        index += 1
+        while index < len(args) and args[index] not in (";", "+"):
+            word = args[index]
+            if word is not None and "{}" in word:
+                tail.append(None if anywhere else word.replace("{}", f"{first}/found"))
+            else:
+                tail.append(word)
+            index += 1
+        scripts.append(_quoted(tail))
+    return Runs(tuple(unknown), tuple(scripts), anywhere)
+
+
+def _may_hold_devices(start: str | None, call: Call) -> bool:
+    """Whether device nodes may lie below a starting point of find."""
+    if start is None or re.search(r"[*?\[]|\.\.", start):
+        return True
+    if not start.startswith("/"):
+        if call.cwd is None:
+            return True
+        start = f"{call.cwd}/{start}" if call.cwd else f"/root/{start}"
+    path = canonical(start, call.roots)
+    return path in ("/", "/mnt") or (path + "/").startswith(("/dev/", "/sys/", "/proc/"))
+
+
+def _starts_plain(starts: list[str | None]) -> bool:
+    return all(
+        start is not None
+        and start.startswith("/")
+        and not (canonical(start) + "/").startswith(("/dev/", "/sys/", "/proc/"))
+        for start in starts
+    ) and bool(starts)
+
+
+def _quoted(words: Iterable[str | None]) -> str:
+    """Words as shell text; an opaque one becomes a variable that nobody set."""
+    return " ".join('"$opaque"' if word is None else shlex.quote(word) for word in words)
+
+
+def _plain_awk(text: str) -> bool:
+    """An awk program whose `>` only compares and whose `|` is an or."""
+    rest = re.sub(r'"(?:[^"\\]|\\.)*"|/(?:[^/\\]|\\.)*/', " ", text)
+    if re.search(r"\bsystem\b|getline|close|@load|(?<!\|)\|(?!\|)", rest):
+        return False
+    return re.search(r"\bprintf?\b[^;}]*>", rest) is None
