@@ -10,7 +10,7 @@ the domain; the core looks into none of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +52,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 
 
-class RecordKind(StrEnum):
+class RecordKind(Enum):
     """What a record file holds; each has a JSON Schema."""
 
     snapshot = "snapshot"
@@ -60,7 +60,7 @@ class RecordKind(StrEnum):
     test_case = "test_case"
 
 
-class Duplicates(StrEnum):
+class Duplicates(Enum):
     """What validate does about records that stand twice."""
 
     ignore = "ignore"
@@ -233,11 +233,3 @@ class ConvertConfig:
     conversations: FilePath
     output_file: FilePath
     strict: Flag
-
-
-@dataclass(config=STRICT)
-class FactsConfig:
-    """conf/facts.yaml."""
-
-    format: Literal["context", "json"]
-    output_file: FilePath | None

@@ -131,11 +131,9 @@ class Task:
         missing = sorted(OmegaConf.missing_keys(composed))
         if missing:
             raise ConfigError("\n".join(f"{key} is required: give {key}=…" for key in missing))
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        assert isinstance(values, dict)
+        values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
         config = stage_errors.validated(self.schema, values)
-        choices = OmegaConf.to_container(job.runtime.choices)
-        assert isinstance(choices, dict)
+        choices: Any = OmegaConf.to_container(job.runtime.choices)
         _current.update(
             stage=self.name,
             overrides=list(job.overrides.task),
@@ -222,7 +220,7 @@ def _enter(task: Task, summary: str) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    # --info logs hundreds of lines: a reader that goes away (`| head`) is not worth a traceback each
+    # --info logs hundreds of lines; with `| head` each would bring a traceback.
     logging.raiseExceptions = os.environ.get("LLMKIT_DEBUG") == "1"
     try:
         hydra.main(version_base="1.3", config_path=str(toolkit.conf), config_name=task.name)(task)()

@@ -127,12 +127,11 @@ def _dotted(config: Any) -> list[str]:
     names: list[str] = []
 
     def visit(node: DictConfig, prefix: str) -> None:
-        for key in node:
+        for key in map(str, node):
             names.append(f"{prefix}{key}")
             child = node._get_node(key)
-            if isinstance(child, DictConfig) and not child._is_none():
-                if not child._is_missing() and not child._is_interpolation():
-                    visit(child, f"{prefix}{key}.")
+            if isinstance(child, DictConfig) and isinstance(child._value(), dict):
+                visit(child, f"{prefix}{key}.")  # its value is text where it is not yet known
 
     visit(config, "")
     return names
@@ -149,7 +148,8 @@ def _wrong_values(
     if composed is None or OmegaConf.missing_keys(composed):
         return []
     try:
-        stage_errors.validated(schema, OmegaConf.to_container(composed, resolve=True))
+        values: Any = OmegaConf.to_container(composed, resolve=True)
+        stage_errors.validated(schema, values)
     except ConfigError as error:
         return str(error).splitlines()
     except OmegaConfBaseException:

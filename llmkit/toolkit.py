@@ -61,8 +61,10 @@ def candidates() -> list[tuple[str, Path]]:
         ("system", Path("/usr/share/llm-toolkit")),
         ("system", Path("/usr/local/share/llm-toolkit")),
     ]
-    seen: set[Path] = set()
-    return [(rule, path) for rule, path in places if not (path in seen or seen.add(path))]
+    found: dict[Path, str] = {}
+    for rule, path in places:
+        found.setdefault(path, rule)
+    return [(rule, path) for path, rule in found.items()]
 
 
 def find_toolkit() -> Toolkit:
@@ -78,7 +80,7 @@ def find_toolkit() -> Toolkit:
         if not named or not (root / MARKER).is_file():
             raise ToolkitNotFound(
                 f"{VARIABLE}={named!r} is not an llmkit folder: {root / MARKER} is missing\n"
-                f"point {VARIABLE} at the folder that holds conf/, templates/ and data/, or unset it"
+                f"set {VARIABLE} to the folder of conf/, templates/ and data/, or unset it"
             )
         os.environ[VARIABLE] = str(root)
         return Toolkit(root, VARIABLE, [])
