@@ -20,6 +20,10 @@ settings.register_profile("short", max_examples=60, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+# Stages are run from other folders, in a checkout that may not be installed.
+_ROOT = str(Path(__file__).resolve().parent.parent)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
