@@ -15,6 +15,7 @@ import random
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,6 +30,7 @@ BLOCK = 500  # variations that share a random generator: bounds a unit, whatever
 UNIT = 2000  # snapshots in a unit, about: 4 MB
 _FORMS = 100_000  # encoded wordings that are kept
 _MASK = (1 << 64) - 1
+_MIX = 0x9E3779B97F4A7C15  # odd, 64 bits of the golden ratio: spreads keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class Emitter:
             unmodelled.update(dict.fromkeys(made.unmodelled))
             self._write(piece, made, batch, lines, seen, prints)
         batch.data = b"".join(lines)
+        batch.ends = array("Q", accumulate(map(len, lines)))
         batch.prints = array("Q", sorted(prints))
         batch.unmodelled = tuple(unmodelled)
         return batch
@@ -207,15 +210,9 @@ class Emitter:
         count = min(BLOCK, self.cfg.variations - piece.block * BLOCK)
         rate, pool = self.noise.rate, self.noise.pool
         is_valid, write = self.is_valid, lines.append
-        keys, ends, tag_of, words = batch.keys, batch.ends, batch.tag_of, batch.words
-        end = ends[-1] if ends else 0
-        test = job.side == TEST
-        record: dict[str, Any] = {
-            "system_context": "", "messages": [], "expected_response": {}, "meta": {},
-        }  # fmt: skip
+        keys, tag_of = batch.keys.append, batch.tag_of.append
         for _ in range(count):
             messages: list[dict[str, str]] = []
-            record["messages"] = messages
             encoded = b""  # the messages so far, as JSON
             past = 0  # a key of the messages so far
             for turn in turns:
@@ -225,34 +222,35 @@ class Emitter:
                 if form is None:
                     form = self._form(job, turn.wordings[which], slip)
                     turn.forms[which, slip] = form
-                choice = int(draw() * len(turn.answers)) if len(turn.answers) > 1 else 0
-                answer = turn.answers[choice]
+                    self._note(job, form, batch, prints)
+                answers = turn.answers
+                answer = answers[int(draw() * len(answers))] if len(answers) > 1 else answers[0]
                 messages.append(form.message)
-                encoded = encoded + form.encoded
-                said = (past * 0x9E3779B97F4A7C15 + form.key) & _MASK
-                past = (said * 0x9E3779B97F4A7C15 + answer.key) & _MASK
+                encoded += form.encoded
+                past = (past * _MIX + form.key) & _MASK
+                past = (past * _MIX + answer.key) & _MASK
                 key = past ^ turn.key
                 if key in seen:
                     batch.repeats += 1
                 else:
                     seen.add(key)
-                    record["system_context"] = turn.context
-                    record["expected_response"] = answer.response
-                    record["meta"] = turn.meta
+                    record = answer.record
+                    record["messages"] = messages
                     if not is_valid(record):
                         self._refuse(record, job, turn.number)
-                    line = b"".join((turn.head, encoded, answer.tail))
-                    write(line)
-                    end += len(line)
-                    ends.append(end)
-                    keys.append(key)
-                    tag_of.append(answer.tag)
-                    if test:
-                        words[form.print] = form.message["content"]
-                    else:
-                        prints.add(form.print)
+                    write(turn.head + encoded + answer.tail)
+                    keys(key)
+                    tag_of(answer.tag)
                 messages.append(answer.message)
                 encoded += answer.encoded
+
+    @staticmethod
+    def _note(job: Job, form: _Form, batch: Batch, prints: set[int]) -> None:
+        """Remember which words a side uses: a wording drawn for the first time on a machine."""
+        if job.side == TEST:
+            batch.words[form.print] = form.message["content"]
+        else:
+            prints.add(form.print)
 
     def _refuse(self, record: dict[str, Any], job: Job, number: int) -> None:
         talk = job.conversation
@@ -281,16 +279,17 @@ class Emitter:
             )  # fmt: skip
             said = response.get("command") or response["response"]
             batch.tags.append(Tag(response["type"], index + 1, len(said), talk.categories, summary))
-            answers.append(
-                _Answer(
-                    response, message, b"," + orjson.dumps(message) + b",", tail, key_of(text),
-                    len(batch.tags) - 1,
-                )
-            )  # fmt: skip
+            record = {
+                "system_context": turn.context,
+                "messages": [],
+                "expected_response": response,
+                "meta": meta,
+            }
+            encoded = b"," + orjson.dumps(message) + b","
+            key, tag = key_of(text), len(batch.tags) - 1
+            answers.append(_Answer(record, message, encoded, tail, key, tag))
         head = b'{"system_context":' + orjson.dumps(turn.context) + b',"messages":['
-        return _Turn(
-            index + 1, turn.wordings, turn.context, meta, head, tuple(answers), turn.key, {}
-        )
+        return _Turn(index + 1, turn.wordings, head, tuple(answers), turn.key, {})
 
     def _form(self, job: Job, wording: Wording, slip: int) -> _Form:
         """A wording with slip number `slip` (-1: none). On the test side, words that training
@@ -316,7 +315,7 @@ class Emitter:
 class _Answer(NamedTuple):
     """An answer to a turn, ready to be written."""
 
-    response: dict[str, str]
+    record: dict[str, Any]  # the snapshot, but for its messages
     message: dict[str, str]  # as it stands in later turns' messages
     encoded: bytes  # that, with the commas around it
     tail: bytes  # what stands in the line after the messages
@@ -329,8 +328,6 @@ class _Turn(NamedTuple):
 
     number: int
     wordings: tuple[Wording, ...]
-    context: str
-    meta: dict[str, Any]
     head: bytes  # what stands in the line before the messages
     answers: tuple[_Answer, ...]
     key: int

@@ -22,6 +22,9 @@ from llmkit.template import render
 
 _BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _OPENING = re.compile(r"\{[{%#]")
+# `{{ username }}`, `{{ target.path }}`: nearly all slots. Filled without Jinja2, whose compiler
+# takes 2 ms a source (benchmarks/augment.py); everything else, errors included, is Jinja2's.
+_SIMPLE = re.compile(r"\{\{ *([a-z][a-z0-9_]*)(?:\.([a-z][a-z0-9_]*))? *\}\}")
 _EDGE = "\"'.,!?;:()`"
 
 
@@ -91,7 +94,7 @@ def plan(
     unmodelled: dict[str, None] = {}
     for number, turn in enumerate(conversation.turns[:length], 1):
         try:
-            bound = bind(domain.templates(), domain.variables(scenario, state))
+            bound = Bound(domain, domain.variables(scenario, state))
             step, after = _turn(turn, state, bound, domain, unmodelled)
         except TemplateError as error:
             raise PlanError(conversation, number, machine, error.reason) from error
@@ -105,7 +108,7 @@ def plan(
 def _turn(
     turn: Turn,
     state: Any,
-    bound: Mapping[str, Any],
+    bound: Bound,
     domain: Domain,
     unmodelled: dict[str, None],
 ) -> tuple[PlannedTurn, Any]:
@@ -134,14 +137,41 @@ def _turn(
                        key_of(context)), after  # fmt: skip
 
 
-def _filled(source: str, bound: Mapping[str, Any], what: str) -> str:
-    text = render(source, bound, what).strip() if _OPENING.search(source) else source.strip()
+class Bound:
+    """The variables of one moment; the macros are bound to them when a template needs Jinja2."""
+
+    def __init__(self, domain: Domain, variables: Mapping[str, Any]) -> None:
+        self._domain, self.variables = domain, variables
+        self._all: Mapping[str, Any] | None = None
+
+    def render(self, source: str, where: str) -> str:
+        """`source`, filled; TemplateError as `llmkit.template.render` raises it."""
+        if not _OPENING.search(source):
+            return source
+        text, _ = _SIMPLE.subn(self._slot, source)
+        if "\0" not in text and not _OPENING.search(_SIMPLE.sub("", source)):
+            return text
+        if self._all is None:
+            self._all = bind(self._domain.templates(), self.variables)
+        return render(source, self._all, where)
+
+    def _slot(self, found: re.Match[str]) -> str:
+        """The text of a simple slot that is a text; NUL leaves it to Jinja2."""
+        name, attribute = found.groups()
+        value = self.variables.get(name)
+        if attribute is not None:
+            value = getattr(value, attribute, None)
+        return value if isinstance(value, str) else "\0"
+
+
+def _filled(source: str, bound: Bound, what: str) -> str:
+    text = bound.render(source, what).strip()
     if not text:
         raise TemplateError(f"{what} is empty on this machine")
     return text
 
 
-def _wording(source: str, bound: Mapping[str, Any]) -> Wording:
+def _wording(source: str, bound: Bound) -> Wording:
     if not _OPENING.search(source):
         return Wording(source.strip(), ())
     text = _filled(source, bound, "what the person says")

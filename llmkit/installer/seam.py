@@ -20,7 +20,7 @@ from llmkit.errors import DomainError
 from llmkit.installer import convert, guard, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
-from llmkit.installer.scenario import Machine
+from llmkit.installer.scenario import Machine, variables
 from llmkit.installer.state import SystemState
 from llmkit.macros import bind
 from llmkit.template import render
@@ -33,7 +33,7 @@ class InstallerDomain:
     name = "installer"
 
     def templates(self) -> tuple[Path, ...]:
-        return (find_toolkit().templates,)
+        return _templates()
 
     def check_when(self, when: Mapping[str, Any], start: str | None) -> None:
         scenario.read_filter(when)
@@ -54,7 +54,7 @@ class InstallerDomain:
         return _begin(scenario, start or "empty")
 
     def variables(self, scenario: Machine, state: SystemState) -> dict[str, Any]:
-        return _variables(scenario, state)
+        return variables(scenario, state)
 
     def to_context(self, state: SystemState) -> str:
         return state.to_context()
@@ -109,16 +109,19 @@ class InstallerDomain:
 domain = InstallerDomain()
 
 
-def _variables(machine: Machine, state: SystemState) -> dict[str, Any]:
-    return scenario.variables(machine, state)
+@lru_cache(maxsize=1)
+def _templates() -> tuple[Path, ...]:
+    return (find_toolkit().templates,)
 
 
 @lru_cache(maxsize=4096)
 def _begin(machine: Machine, start: str) -> SystemState:
     state = machine.state
+    if start == "empty":
+        return state
+    bound = bind(domain.templates(), variables(machine, state))  # the steps read nothing that moves
     for name, lines in scenario.STEPS[: scenario.STARTS.index(start) + 1]:
         for line in lines:
-            bound = bind(domain.templates(), scenario.variables(machine, state))
             command = render(line, bound, f"start: {name}")
             applied = domain.apply(state, command)
             if applied.status:
