@@ -99,8 +99,13 @@ def mutate(rng: random.Random) -> str:
 
 def test_the_detector_finds_plain_writes():
     """The independent check finds what it should, and nothing in harmless lines."""
-    for line in ("mkfs.ext4 /dev/sdz", "lsblk; wipefs -a /dev/sdz1", "cat x > /dev/vdq",
-                 "dd if=/dev/zero of=/dev/nvme9n1p2", "lsblk && sudo mount /dev/sdz1 /x"):  # fmt: skip
+    for line in (
+        "mkfs.ext4 /dev/sdz",
+        "lsblk; wipefs -a /dev/sdz1",
+        "cat x > /dev/vdq",
+        "dd if=/dev/zero of=/dev/nvme9n1p2",
+        "lsblk && sudo mount /dev/sdz1 /mnt",
+    ):
         assert writes_to_absent(line)
     for line in ("echo mkfs.ext4 /dev/sdz", "lsblk # > /dev/sdz", "mkfs.ext4 /dev/sda",
                  "grep /dev/sdz x", "echo '> /dev/sdz'"):  # fmt: skip

@@ -5,9 +5,10 @@
     False
 
 The policy is in `check_command`. Where to look: guard_text.py (look-alike characters),
-guard_names.py (device names in text), guard_devices.py, guard_partitions.py (which words of which tool are
-devices), guard_tools.py (what programs are known), guard_commands.py, guard_runs.py (what is asked
-of each command), guard_danger.py, guard_levels.py, guard_shape.py, guard_words.py (the sentences).
+guard_names.py (device names in text), guard_devices.py, guard_partitions.py (which words of which
+tool are devices), guard_tools.py (what programs are known), guard_commands.py, guard_runs.py (what
+is asked of each command), guard_danger.py, guard_levels.py, guard_shape.py, guard_words.py (the
+sentences).
 The shell is interpret.py's: the same evaluator that tracks state.
 """
 
@@ -16,11 +17,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from llmkit.installer import guard_words
 from llmkit.installer.guard_commands import Inspector
 from llmkit.installer.guard_danger import Danger, worse
+from llmkit.installer.guard_levels import Level
 from llmkit.installer.guard_shape import is_fork_bomb
 from llmkit.installer.guard_text import control_character, deceptive
 from llmkit.installer.interpret import interpret
@@ -42,7 +43,7 @@ class Verdict:
     allowed: bool
     missing: tuple[str, ...]
     reason: str
-    danger: Literal["read", "change", "destructive", "forbidden"]
+    danger: Level
 
 
 def check_command(text: str, state: SystemState) -> Verdict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from posixpath import normpath
+from posixpath import basename, normpath
 
 from llmkit.installer.expand import Expanded
 from llmkit.installer.guard_danger import (
@@ -55,8 +55,16 @@ _TEXT_VALUES = {  # options whose value is never a device, so that it may be opa
     "grub-install": ("--bootloader-id",),
     "rsync": ("--exclude", "--bwlimit"),
 }
+_CAN_WRITE = frozenset(  # otherwise harmless, with an option or operand that is written to
+    "sort uniq xxd history curl wget gpg openssl git ssh-keygen".split()
+)
+_UNTRACKED = frozenset(  # partitions may be others after these; what they do is not modelled
+    "gdisk cgdisk cfdisk fixparts gparted testdisk nwipe scrub ddrescue dd_rescue dcfldd dc3dd "
+    "nvme hdparm blkzone sg_format zpool make-bcache mdadm parted fdisk".split()
+)
 _RISKY_VARIABLES = frozenset(
-    "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT BASH_ENV ENV PROMPT_COMMAND SHELLOPTS BASHOPTS PS4".split()
+    "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT BASH_ENV ENV PROMPT_COMMAND SHELLOPTS BASHOPTS PS4 "
+    "LESSOPEN LESSCLOSE RSYNC_RSH TAR_OPTIONS PERL5OPT".split()
 )
 _RUN_BY = frozenset("PAGER EDITOR VISUAL MANPAGER GIT_SSH_COMMAND BROWSER SUDO_ASKPASS".split())
 _SAFE_PATH = re.compile(r"(\$PATH|/(usr/)?(local/)?s?bin)(:(\$PATH|/(usr/)?(local/)?s?bin))*")
@@ -87,6 +95,7 @@ class Inspector:
         self._printed: list[str] = []
         self._sink = False  # output of several commands goes to a file that the system acts on
         self._find_anywhere = True
+        self._planted: set[str] = set()  # programs that the line itself writes
 
     # -- hooks of the evaluator -----------------------------------------------------------------
 
@@ -114,6 +123,8 @@ class Inspector:
             self._fragments(command.argv[0], here, roots)
             self._unknowable(f"what the file {program} does", runs=True)
         name = base_name(program)
+        if name in self._planted:
+            self._unknowable(f"what {name} does, which this line puts in place", runs=True)
         args = tuple(word.text for word in command.argv[1:])
         call = Call(name, args, command.stdin, command.cwd, roots)
         self._words(call, command, here, roots)
@@ -195,6 +206,8 @@ class Inspector:
             for p in here:
                 self.danger = worse(self.danger, write_danger(path, p, roots))
             self._note_removal(path, here)
+            if is_installed_path(canonical(path, ())):
+                self._planted.add(basename(path))
         elif names_secret(path):
             self._secret = True
 
@@ -251,7 +264,9 @@ class Inspector:
         self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
     ) -> None:
         program = call.program
-        if program in PRINTERS or program in READERS or program in SETTINGS:
+        if program not in _CAN_WRITE and (
+            program in PRINTERS or program in READERS or program in SETTINGS
+        ):
             return
         words = command.argv[1:]
         texts = _TEXT_VALUES.get(program, ())
@@ -379,15 +394,38 @@ class Inspector:
             self._sends = True
 
     def _track(self, call: Call, here: Iterable[Presence]) -> None:
-        """Device nodes that go away without a tool: rm, mv."""
-        if call.program not in ("rm", "mv", "unlink"):
+        """What goes away without a modelled tool: nodes by rm and mv, partitions by an editor that
+        a person answers. And programs that are put in the place of others."""
+        program, words = call.program, [word for word in call.args if word is not None]
+        if program in ("cp", "mv", "ln", "install", "tee"):
+            target = words[-1] if words else ""
+            if is_installed_path(canonical(target, ())):
+                self._planted.add(basename(target))
+            elif is_installed_path(canonical(target, ()) + "/x"):
+                self._planted.update(basename(word) for word in words[:-1])
+        gone = program in ("rm", "mv", "unlink", "delpart")
+        edited = program in _UNTRACKED and self._edits(call, here)
+        if program == "partx" and any(word.startswith(("-d", "--delete")) for word in words):
+            edited = True
+        if not gone and not edited:
             return
-        for word in call.args:
-            for mention in mentions(word, call.roots, tags=False) if word else ():
+        for word in words:
+            for mention in mentions(word, call.roots, tags=False):
                 for p in here:
                     node = next(filter(None, map(p.resolve, mention.names)), None)
-                    if node:
+                    if node and gone and program != "delpart":
                         self._removed.add(node)
+                    disk = p.state.disk(node) if node else None
+                    if disk is not None and program != "rm":
+                        self._removed.update(disk.partition_path(x.number) for x in disk.partitions)
+
+    def _edits(self, call: Call, here: Iterable[Presence]) -> bool:
+        """Whether partitions may be others after a tool that the model does not follow."""
+        if call.program in ("fdisk", "parted"):
+            return call.stdin == "" and any(
+                danger_of(call, p).what.startswith("edits the partition table") for p in here
+            )
+        return any(danger_of(call, p).level in ("destructive", "forbidden") for p in here)
 
 
 def _reads_settings(command: SimpleCommand) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from posixpath import normpath
 
 from llmkit.installer.guard_devices import Call, awk_acts, awk_program_index
-from llmkit.installer.guard_levels import disk_level
+from llmkit.installer.guard_levels import Level, disk_level
 from llmkit.installer.guard_names import BARE, Presence, disks_of, mentions
 from llmkit.installer.guard_tools import (
     FILE_MARKERS,
@@ -25,14 +25,14 @@ from llmkit.installer.guard_tools import (
 )
 from llmkit.installer.state import SystemState
 
-LEVELS = ("read", "change", "destructive", "forbidden")
+LEVELS: tuple[Level, ...] = ("read", "change", "destructive", "forbidden")
 
 
 @dataclass(frozen=True, slots=True)
 class Danger:
     """A level, and in a beginner's words what brings it about ("erases /dev/sda1")."""
 
-    level: str = "read"
+    level: Level = "read"
     what: str = ""
 
     @property
@@ -197,7 +197,7 @@ def _files(call: Call, here: Presence, root: str) -> Danger:
         return Danger("forbidden", bad) if bad else Danger("destructive", "deletes files")
     if program == "rsync":
         deletes = any(w.startswith("--del") for w in words)
-        level = "destructive" if deletes else "change"
+        level: Level = "destructive" if deletes else "change"
         return Danger(
             level, "copies files" + (" and deletes what is not in the source" if deletes else "")
         )

@@ -65,7 +65,12 @@ class Call:
 
 def missing_devices(call: Call, here: Presence) -> list[str]:
     """Names of the devices that the command's words refer to and that `here` does not have."""
-    found = [m.name for m in device_mentions(call) if not any(map(here.has, m.names))]
+    makes = _creates(call)
+    found = [
+        m.name
+        for m in device_mentions(call)
+        if not any(map(here.has, m.names)) and m.names[0] not in makes
+    ]
     found += absent_partitions(call.program, call.args, call.stdin, here)
     found += _absent_groups(call, here)
     return list(dict.fromkeys(found))
@@ -73,7 +78,8 @@ def missing_devices(call: Call, here: Presence) -> list[str]:
 
 def device_mentions(call: Call) -> list[Mention]:
     """Every device that the command's words refer to."""
-    program, found = call.program, []
+    program = call.program
+    found: list[Mention] = []
     text_words = _text_words(call)
     bare = _takes_bare_names(program)
     previous = ""
@@ -93,6 +99,20 @@ def device_mentions(call: Call) -> list[Mention]:
     found += _option_tags(call)
     found += _implied(call)
     return found
+
+
+def _creates(call: Call) -> tuple[str, ...]:
+    """Nodes that the command itself makes. The model does not follow them: a later part of the line
+    that uses one is refused."""
+    words = [word for word in call.args if word is not None]
+    nodes = [word for word in words if re.fullmatch(r"/dev/(md\d+|md/\w+|loop\d+)", word)]
+    if call.program == "mdadm" and {"--create", "-C", "--build", "-B", "--assemble", "-A"} & set(
+        words
+    ):
+        return tuple(nodes[:1])
+    if call.program == "losetup" and nodes and words[-1] not in nodes:
+        return tuple(nodes[:1])
+    return ()
 
 
 def _takes_bare_names(program: str) -> bool:
@@ -221,7 +241,7 @@ def awk_program_index(args: tuple[str | None, ...]) -> int | None:
     return None
 
 
-def _sed_mentions(call: Call, index: int, word: str) -> list[Mention]:
+def _sed_mentions(call: Call, index: int, word: str) -> tuple[Mention, ...]:
     """In a sed script, what is put in counts; what is looked for does not."""
     plain = word.replace("\\/", "/")
     if index not in sed_scripts(call.args):
@@ -229,7 +249,7 @@ def _sed_mentions(call: Call, index: int, word: str) -> list[Mention]:
     edits = any(a is not None and _IN_PLACE.match(a) for a in call.args)
     writes = re.search(r"(^|[;}/\d$\s])[wWrR]\s+\S", plain)
     if not edits and not writes:
-        return []
+        return ()
     rest = _SUBSTITUTE.sub(lambda m: f" {m['new']} ".replace("\\", ""), word)
     if rest == word and word[:1] in "/\\" and not writes:  # an address: /dev\/sdz/d
         rest = re.sub(r"^(/(?:[^/\\]|\\.)*/|\\(.)(?:.*?)\2)", " ", word)
@@ -289,6 +309,19 @@ def _implied(call: Call) -> Iterator[Mention]:
         )
         if creates and not disk:
             yield Mention(("/dev/sda",))
+    if call.program == "nvme":
+        for index, word in enumerate(call.args):
+            controller = re.fullmatch(r"(?:/dev/)?(nvme\d+)", word or "")
+            if controller:
+                for number in _namespaces(call.args[index + 1 :]):
+                    yield Mention((f"/dev/{controller[1]}n{number}",))
+
+
+def _namespaces(args: tuple[str | None, ...]) -> Iterator[str]:
+    """`nvme format /dev/nvme0 -n 2`, `--namespace-id=2`."""
+    text = " ".join(word or "" for word in args)
+    for match in re.finditer(r"(?:^|\s)(?:-n|--namespace-id)[ =]?(\d+)", text):
+        yield match[1]
 
 
 def _absent_groups(call: Call, here: Presence) -> list[str]:

@@ -9,10 +9,12 @@ Taken from the tools' manual pages. An option that is not known counts as a chan
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from llmkit.installer.guard_devices import Call
 from llmkit.installer.guard_tools import READERS
 
+Level = Literal["read", "change", "destructive", "forbidden"]
 _ERASERS = {
     "wipefs": "removes the file system marks from",
     "blkdiscard": "throws away everything on",
@@ -50,7 +52,7 @@ _PARTED_CHANGES = frozenset(("mkpart", "set", "name", "toggle", "disk_set", "typ
                              "disk_toggle", "mkfs", "mkpartfs"))  # fmt: skip
 
 
-def disk_level(call: Call) -> tuple[str, str]:
+def disk_level(call: Call) -> tuple[Level, str]:
     """Level and verb of a disk tool's call."""
     program = call.program
     words = [word for word in call.args if word is not None]
@@ -154,7 +156,7 @@ _ACTIONS = {
 }  # fmt: skip
 
 
-def _by_action(program: str, words: list[str]) -> tuple[str, str]:
+def _by_action(program: str, words: list[str]) -> tuple[Level, str]:
     loses, reads, verb = _ACTIONS[program]
     actions = set(words)
     if actions & loses:
@@ -164,7 +166,7 @@ def _by_action(program: str, words: list[str]) -> tuple[str, str]:
     return "change", f"lets {program} change"
 
 
-def _fdisk_level(words: list[str], stdin: str | None) -> tuple[str, str]:
+def _fdisk_level(words: list[str], stdin: str | None) -> tuple[Level, str]:
     if set(words) & {"-l", "--list", "-s", "-x", "--list-details"} or not words:
         return "read", ""
     verb = "edits the partition table of"

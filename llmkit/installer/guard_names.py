@@ -57,7 +57,8 @@ class Mention:
     @property
     def name(self) -> str:
         """The reading to show when none is there."""
-        return self.names[-1]
+        linked = self.names[0].startswith(("/dev/disk/", "/dev/block/", "/sys/"))
+        return self.names[0 if linked else -1]
 
 
 @lru_cache(maxsize=8192)

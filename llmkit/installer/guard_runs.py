@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmkit.installer.effects.registry import EFFECTS
 from llmkit.installer.guard_devices import Call, awk_acts, awk_program_index, sed_scripts
@@ -32,6 +32,16 @@ _COPIER_RUNS = re.compile(
     r"--(to-command|checkpoint-action|use-compress-program|rsh|exec|upload-pack|rsync-path)|"
     r"-[eo]$|-oProxyCommand|-[a-z]*I"
 )
+_HOOKS = {  # options that name a command or code to be run
+    "man": re.compile(r"-[PH]|--(pager|html)"),
+    "enable": re.compile(r"-f"),
+    "hash": re.compile(r"-p"),
+    "complete": re.compile(r"-C"),
+    "bind": re.compile(r"-x"),
+    "mapfile": re.compile(r"-C"),
+    "readarray": re.compile(r"-C"),
+    "dmsetup": re.compile(r"(.*\s)?\d+:\d+(\s|$)"),  # a disk by its number
+}
 _RUNS_INPUT = frozenset(("ssh", "su", "script", "parallel"))
 
 
@@ -71,12 +81,17 @@ def runs(call: Call, text: str) -> Runs | None:
         if any(s and _SED_RUNS.search(s) for s in scripts):
             return Runs(("which command sed would run",))
         return None
-    if program in RUNNERS:
-        return _runner(call)
+    if program in RUNNERS or (program == "ip" and "exec" in args):
+        found = _runner(call)
+        if program == "ip" and None in args:
+            return replace(found, unknown=(*found.unknown, "what ip would run"))
+        return found
     if program in NETWORK:
         risky = any(a is None or _NETWORK_RUNS.match(a) for a in args)
     elif program in ("vim", "vi", "nano", "emacs"):
         risky = any(a is None or a.startswith(_EDITOR_RUNS) for a in args)
+    elif program in _HOOKS:
+        risky = any(a is None or _HOOKS[program].match(a) for a in args)
     elif program in ("tar", "rsync", "scp"):
         risky = any(a is not None and _COPIER_RUNS.match(a) for a in args)
     else:

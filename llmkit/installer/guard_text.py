@@ -5,9 +5,9 @@
 
 What is refused: control characters, invisible and right-to-left characters anywhere; characters
 that look like a slash; words that mix alphabets; words that would name a device, a tag or an option
-if their foreign letters were the Latin ones that they resemble. What stays allowed: words in any one
-alphabet ("useradd -c Иван"), accents, typographic quotes in a sentence. The table of resemblances
-holds the letters that matter in device names, not all of Unicode's (UTS 39).
+if their foreign letters were the Latin ones that they resemble. What stays allowed: words in any
+one alphabet ("useradd -c Иван"), accents, typographic quotes in a sentence. The table of
+resemblances holds the letters that matter in device names, not all of Unicode's (UTS 39).
 """
 
 from __future__ import annotations

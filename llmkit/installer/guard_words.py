@@ -55,8 +55,10 @@ def missing(names: Sequence[str], state: SystemState) -> str:
     gone = [name for name in names if name in nodes]
     listed = _join([shown(name) for name in names], "or")
     if len(gone) == len(names):
-        verb = "would be gone" if len(names) == 1 else "would each be gone"
-        text = f"{listed} {verb} by the time this line uses it, because an earlier part removes it"
+        text = (
+            f"{listed} may be gone by the time this line uses it, because an earlier part removes "
+            "or changes it"
+        )
     else:
         near = _near(names[0], nodes) if len(names) == 1 else None
         hint = f" (did you mean {near}?)" if near else ""
