@@ -22,6 +22,7 @@ from llmkit.installer.state import Disk, Mount, SystemState
 
 _ESP_PLACES = ("/efi", "/boot", "/boot/efi")
 _BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
+_ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 _GAP = 64 << 10  # core.img with common modules needs the sectors before the first partition
 _VIRTUAL = frozenset(("proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "efivarfs", "overlay"))
 
@@ -79,6 +80,8 @@ def _esp(state: SystemState, program: str, path: str | None, root: str) -> Mount
         if mount is None:
             continue
         if mount.fstype == "vfat" or (not mount.fstype and _is_fat(state, mount.source)):
+            if program == "bootctl":
+                _esp_type(state, mount.source)
             return mount
         if path:
             raise CommandFailed(
@@ -89,6 +92,19 @@ def _esp(state: SystemState, program: str, path: str | None, root: str) -> Mount
         raise CommandFailed(f"{program}: no EFI system partition is mounted at {full}")
     shown = ", ".join(vfs.absolute(place, root) for place in places)
     raise CommandFailed(f"{program}: no EFI system partition is mounted at any of {shown}")
+
+
+def _esp_type(state: SystemState, device: str) -> None:
+    """Raises:
+    CommandFailed: on GPT, the partition's type is not that of an ESP (bootctl checks it).
+    """
+    disk, part, _ = vfs.find(state, device)
+    if disk is not None and part is not None and disk.table == "gpt":
+        if part.type.lower() not in (_ESP, "ef00"):
+            raise CommandFailed(
+                f"bootctl: {device} has not the type of an EFI system partition "
+                f"(sgdisk -t {part.number}:ef00 {disk.path})"
+            )
 
 
 def _is_fat(state: SystemState, device: str) -> bool:
@@ -141,6 +157,9 @@ def bootctl(state: SystemState, argv: Argv) -> Result:
     if verb != "install":
         loader = "systemd-boot" if verb == "update" else ""
         return _installed(state, _system_root(state, root, esp), loader, esp.source)
+    # what bootctl(1) lays out on the system partition; a menu entry is written there next
+    for folder in ("EFI/systemd", "EFI/BOOT", "EFI/Linux", "loader/entries", "loader/keys"):
+        state = vfs.mkdir(state, f"{esp.target}/{folder}", parents=True, program="bootctl")
     return _installed(state, _system_root(state, root, esp), "systemd-boot", esp.source)
 
 
