@@ -27,6 +27,7 @@ import yaml
 from llmkit.errors import ConfigError, RecordError
 
 KINDS = ("snapshot", "conversation", "test_case")
+_DEPTH = 16  # levels below a record; a conversation has three
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -184,6 +185,8 @@ def read_yaml(path: str | Path) -> Iterator[Located]:
         reason = getattr(error, "problem", None) or shorten(str(error))
         line = None if mark is None else mark.line + 1
         raise RecordError(f"not YAML: {reason}", file=name, line=line) from error
+    except RecursionError as error:
+        raise RecordError("nested too deeply", file=name) from error
     for document in documents:
         if not isinstance(document, yaml.SequenceNode):
             line = document.start_mark.line + 1
@@ -199,8 +202,9 @@ def read_yaml(path: str | Path) -> Iterator[Located]:
 def _plain(node: Any, pointer: str, lines: dict[str, int], file: str) -> Any:
     """A YAML node as dicts, lists and text; notes the line of everything below it."""
     line = node.start_mark.line + 1
-    if pointer in lines:
-        raise RecordError("an alias to itself", file=file, line=line)
+    if pointer.count("/") > _DEPTH:
+        reason = "nested too deeply, or an alias to itself"
+        raise RecordError(reason, file=file, line=line)
     lines[pointer] = line
     if len(lines) > 100_000:
         raise RecordError("one record with more than 100,000 parts", file=file, line=line)
