@@ -21,10 +21,10 @@ from functools import lru_cache
 from llmkit.installer import guard_words
 from llmkit.installer.guard_commands import Inspector
 from llmkit.installer.guard_danger import Danger, worse
+from llmkit.installer.guard_explorer import explore
 from llmkit.installer.guard_levels import Level
 from llmkit.installer.guard_shape import is_fork_bomb
 from llmkit.installer.guard_text import control_character, deceptive
-from llmkit.installer.interpret import interpret
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import SystemState
 
@@ -102,7 +102,7 @@ def judge(text: str, state: SystemState) -> Verdict:
     except ShellSyntaxError as error:
         return Verdict(False, (), guard_words.unreadable(error.reason, state), "destructive")
     inspector = Inspector()
-    interpret(script, state, inspector, explore=True)
+    explore(script, state, inspector)
     inspector.finish()
     danger = inspector.danger
     if _COULD_MULTIPLY.search(text) and is_fork_bomb(script):

@@ -1,6 +1,6 @@
 """The guard's look at every command of a line: collects what is missing, unknown, dangerous.
 
-`Inspector` is handed to `interpret(explore=True)`, which calls it with each command and the states
+`Inspector` is handed to guard_explorer, which calls it with each command and the states
 that are possible there. A device must exist in all of them.
 """
 
@@ -25,6 +25,7 @@ from llmkit.installer.guard_devices import (
     missing_devices,
     sed_scripts,
 )
+from llmkit.installer.guard_explorer import explore
 from llmkit.installer.guard_names import Mention, Presence, canonical, mentions, presence
 from llmkit.installer.guard_runs import FIND_RUNS, runs
 from llmkit.installer.guard_tools import (
@@ -41,7 +42,6 @@ from llmkit.installer.guard_tools import (
     base_name,
     is_installed_path,
 )
-from llmkit.installer.interpret import interpret
 from llmkit.installer.interpret_types import Opened, SimpleCommand
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import SystemState
@@ -376,7 +376,7 @@ class Inspector:
             return
         self._depth += 1
         for state in states[:4]:
-            interpret(script, state, self, explore=True)
+            explore(script, state, self)
         self._depth -= 1
 
     # -- danger ---------------------------------------------------------------------------------

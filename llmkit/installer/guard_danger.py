@@ -46,6 +46,21 @@ _QUIET_DISK_TOOLS = frozenset(  # they write nothing on the disk that they name
     "losetup cryptsetup-open vgchange vgscan multipath delpart addpart systemd-mount gio "
     "udisksctl kpartx dmsetup zramctl bootctl".split()
 )
+_ACTING_READERS = {  # they look, unless one of these words is given
+    "ip": frozenset("add del delete set change replace flush up down exec append".split()),
+    "nmcli": frozenset("connect disconnect up down add modify delete on off hotspot edit".split()),
+    "rfkill": frozenset(("block", "unblock", "toggle")),
+    "iw": frozenset(("set", "add", "del", "connect", "disconnect")),
+    "iwctl": frozenset(("connect", "disconnect", "set-property", "forget", "connect-hidden")),
+    "date": frozenset(("-s", "--set")),
+    "udevadm": frozenset(("trigger", "control")),
+    "fuser": frozenset(("-k", "-km", "-mk", "--kill")),
+    "dmesg": frozenset(("-C", "-c", "--clear")),
+    "mokutil": frozenset(("--import", "--delete", "--reset", "--disable-validation")),
+    "smartctl": frozenset(("-t", "--test", "-s", "--set")),
+    "hwclock": frozenset(("-w", "--systohc", "-s", "--hctosys", "--set")),
+}
+_ACTING_PRINTERS = frozenset(("shutdown", "kill"))
 _SECRETS = re.compile(
     r"/etc/g?shadow|id_(rsa|dsa|ecdsa|ed25519)(?!\.pub)\b|\.ssh(/|$|\s)|ssh_host_\w+_key(?!\.pub)|"
     r"\.gnupg|\.pem\b|\.key\b|keyfile|/etc/sudoers|/etc/ssl/private|\.netrc|\.aws/cred|"
@@ -69,7 +84,7 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
         return _files(call, here, root)
     if program in ("dd", "tee", "cp", "install", "truncate", "fallocate", "ln"):
         return _writer(call, here)
-    if is_disk_tool(program) or program.startswith("mkfs"):
+    if is_disk_tool(program):
         return _disk_tool(call, here)
     if program in ("sed", "gsed"):
         edits = any(re.fullmatch(r"-[nErsz]*i.*|--in-place.*", w) for w in words)
@@ -78,14 +93,11 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
         index = awk_program_index(args)
         acts = index is None or awk_acts(args[index])
         return Danger("change", "runs an awk program") if acts else READ
+    if program in _ACTING_PRINTERS and words:
+        return Danger("change", f"runs {program}")
     if program in READERS or program in PRINTERS or program in ("cd", "popd", "pushd", "jq"):
-        return (
-            READ
-            if program not in ("ip", "nmcli", "shutdown", "kill", "date", "set")
-            else Danger(
-                "change" if words and program not in ("date", "set") else "read", f"runs {program}"
-            )
-        )
+        acting = _ACTING_READERS.get(program)
+        return Danger("change", f"runs {program}") if acting and acting & set(words) else READ
     if program in ("systemctl", "timedatectl", "hostnamectl", "localectl", "pacman", "apt"):
         return _service(program, words)
     if program in FILE_MARKERS:

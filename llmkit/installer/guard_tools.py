@@ -20,8 +20,8 @@ PRINTERS = frozenset(
 # They may be handed a device, and only read it; an opaque word does no harm.
 READERS = frozenset(
     "lsblk blkid findmnt df du ls dir vdir stat file cat tac nl less more head tail wc od hexdump "
-    "xxd strings cmp diff md5sum sha1sum sha256sum sha512sum b2sum cksum readlink realpath test [ "
-    "grep egrep fgrep zgrep rg lscpu lsmem lspci lsusb lshw lsmod lsof fuser free uptime uname "
+    "xxd strings cmp diff md5sum sha1sum sha256sum sha512sum b2sum cksum readlink realpath test "
+    "[ [[ grep egrep fgrep zgrep rg lscpu lsmem lspci lsusb lshw lsmod lsof fuser free uptime uname "
     "dmesg journalctl ps pgrep top htop id whoami groups who w last date cal env printenv pwd set "
     "sort uniq cut tr rev column fold fmt paste join comm jq base64 base32 hostid nproc "
     "smartctl findfs pvs vgs lvs pvdisplay vgdisplay lvdisplay pvscan vgscan lvscan e2freefrag "
