@@ -247,7 +247,8 @@ class Inspector:
     def _words(
         self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
     ) -> None:
-        self.missing += [name for p in here for name in missing_devices(call, p)]
+        for p in here:
+            self.missing += missing_devices(call, p)
         if self._removed:
             found = [m for word in call.args if word for m in mentions(word, roots)]
             if call.program not in PRINTERS:
@@ -355,7 +356,7 @@ class Inspector:
     # -- programs that run others ---------------------------------------------------------------
 
     def _runs(self, call: Call, command: SimpleCommand, states: tuple[SystemState, ...]) -> None:
-        found = runs(call, command.text)
+        found = runs(call)
         if found is None:
             return
         for what in found.unknown:

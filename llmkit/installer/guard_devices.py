@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from posixpath import normpath
 
 from llmkit.installer.guard_names import BARE, Mention, Presence, canonical, mentions
@@ -115,6 +116,7 @@ def _creates(call: Call) -> tuple[str, ...]:
     return ()
 
 
+@lru_cache(maxsize=512)
 def _takes_bare_names(program: str) -> bool:
     if is_disk_tool(program):
         return True

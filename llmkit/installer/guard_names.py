@@ -148,7 +148,7 @@ def _cut(name: str, start: int) -> tuple[str, ...]:
 class Presence:
     """The device names that one state knows."""
 
-    __slots__ = ("_folders", "_nodes", "_seen", "roots", "state")
+    __slots__ = ("_folders", "_nodes", "_seen", "nodes", "roots", "state")
 
     def __init__(self, state: SystemState) -> None:
         self.state = state
@@ -156,7 +156,8 @@ class Presence:
         self.roots = frozenset(
             t for t in targets if t != "/" and not t.startswith(("/dev", "/proc", "/sys"))
         )
-        self._nodes = frozenset(state.devices())
+        self.nodes = tuple(state.devices())
+        self._nodes = frozenset(self.nodes)
         self._folders: frozenset[str] | None = None
         self._seen: dict[str, bool] = {}
 

@@ -1,6 +1,6 @@
 """Programs that run others in ways that the shell's evaluator does not follow.
 
->>> runs(Call("ssh", ("root@host", "mkfs.ext4 /dev/sdz")), "").scripts
+>>> runs(Call("ssh", ("root@host", "mkfs.ext4 /dev/sdz"))).scripts
 ('mkfs.ext4 /dev/sdz',)
 """
 
@@ -55,13 +55,14 @@ class Runs:
     anywhere: bool = True
 
 
-def runs(call: Call, text: str) -> Runs | None:
-    """What a command (`text`, for messages) would run; None when it runs nothing."""
+def runs(call: Call) -> Runs | None:
+    """What a command would run; None when it runs nothing."""
     program, args = call.program, call.args
     if program in INTERPRETERS:
         if args and _ASKS.issuperset(args) and call.stdin == "":
             return None
-        return Runs((f"what {program} would do ({text})",))
+        words = " ".join("…" if word is None else word for word in args)
+        return Runs((f"what {program} {words} would do",))
     if program in SHELLS:
         if args[:1] in (("--version",), ("--help",)) or not (args or call.stdin != ""):
             return None

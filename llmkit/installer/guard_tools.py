@@ -6,6 +6,7 @@ looks like a device must be one, and none may be opaque.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from posixpath import basename, dirname
 
 SHELLS = frozenset("sh bash dash ash zsh ksh fish rbash csh tcsh mksh ".split())
@@ -20,12 +21,12 @@ PRINTERS = frozenset(
 # They may be handed a device, and only read it; an opaque word does no harm.
 READERS = frozenset(
     "lsblk blkid findmnt df du ls dir vdir stat file cat tac nl less more head tail wc od hexdump "
-    "xxd strings cmp diff md5sum sha1sum sha256sum sha512sum b2sum cksum readlink realpath test "
-    "[ [[ grep egrep fgrep zgrep rg lscpu lsmem lspci lsusb lshw lsmod lsof fuser free uptime uname "
-    "dmesg journalctl ps pgrep top htop id whoami groups who w last date cal env printenv pwd set "
-    "sort uniq cut tr rev column fold fmt paste join comm jq base64 base32 hostid nproc "
-    "smartctl findfs pvs vgs lvs pvdisplay vgdisplay lvdisplay pvscan vgscan lvscan e2freefrag "
-    "dumpe2fs getfacl getfattr lsattr namei tree locale fc-list ping host dig nslookup getent "
+    "xxd strings cmp diff md5sum sha1sum sha256sum sha512sum b2sum cksum readlink realpath "
+    "test [ [[ grep egrep fgrep zgrep rg lscpu lsmem lspci lsusb lshw lsmod lsof fuser free uptime "
+    "uname dmesg journalctl ps pgrep top htop id whoami groups who w last date cal "
+    "env printenv pwd set sort uniq cut tr rev column fold fmt paste join comm jq base64 "
+    "base32 hostid nproc smartctl findfs pvs vgs lvs pvdisplay vgdisplay lvdisplay pvscan vgscan "
+    "lvscan e2freefrag dumpe2fs getfacl getfattr lsattr namei tree locale fc-list ping host dig nslookup getent "
     "lsinitcpio lsinitramfs udevadm ip ss inxi neofetch fastfetch hwinfo dmidecode acpi sensors "
     "mountpoint lslogins lsipc lsns lslocks lsfd tty stty clear reset history compgen hash jobs "
     "efivar mokutil bootlist nmcli iwctl rfkill iw".split()
@@ -110,6 +111,7 @@ _PROGRAM_FOLDERS = frozenset(
 )
 
 
+@lru_cache(maxsize=512)
 def base_name(program: str) -> str:
     """The name that the tables use: "python3.11" → "python", "/sbin/mkfs.ext4" → "mkfs.ext4"."""
     name = basename(program)
@@ -120,10 +122,12 @@ def base_name(program: str) -> str:
     return name
 
 
+@lru_cache(maxsize=512)
 def is_disk_tool(name: str) -> bool:
     return name in DISK_TOOLS or name.startswith(("mkfs.", "fsck.", "mount.", "partclone."))
 
 
+@lru_cache(maxsize=512)
 def is_known(name: str) -> bool:
     """Whether some table names this program."""
     return (

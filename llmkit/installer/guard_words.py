@@ -11,6 +11,7 @@ from functools import lru_cache
 from os.path import commonprefix
 
 from llmkit.installer.guard_danger import Danger
+from llmkit.installer.guard_names import presence
 from llmkit.installer.state import SystemState
 
 MAX_SHOWN = 80  # characters of a quoted piece of the line
@@ -36,7 +37,7 @@ def _near(name: str, nodes: tuple[str, ...]) -> str | None:
 
 def devices(state: SystemState) -> str:
     """The end of every sentence: which devices exist."""
-    return _sentence(tuple(state.devices()))
+    return _sentence(presence(state).nodes)
 
 
 def _join(items: Sequence[str], word: str = "and") -> str:
@@ -45,13 +46,15 @@ def _join(items: Sequence[str], word: str = "and") -> str:
 
 def shown(text: str) -> str:
     """A piece of the line, printable and short, with every odd character spelled out."""
-    plain = "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
+    plain = text
+    if not text.isprintable():
+        plain = "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
     return plain if len(plain) <= MAX_SHOWN else plain[: MAX_SHOWN - 1] + "…"
 
 
 def missing(names: Sequence[str], state: SystemState) -> str:
     """Devices that are not there, or not any more."""
-    nodes = tuple(state.devices())
+    nodes = presence(state).nodes
     gone = [name for name in names if name in nodes]
     listed = _join([shown(name) for name in names], "or")
     if len(gone) == len(names):
