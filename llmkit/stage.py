@@ -96,6 +96,7 @@ class Task:
         self.name = name
         self.function = function
         self.schema = schema
+        self.__module__ = name  # from which Hydra takes the job's name
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load_task, (self.name, _reference(self.function), _reference(self.schema))

@@ -15,6 +15,10 @@ _WITH_VALUE = {
 }  # fmt: skip
 
 
+# What may follow --info.
+_INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+
+
 def wants_help(arguments: Sequence[str]) -> bool:
     """Whether our own help was asked for (`--hydra-help` is Hydra's)."""
     return "--help" in arguments or "-h" in arguments
@@ -37,7 +41,9 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     overrides: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        if argument in _WITH_VALUE:
+        if flags and flags[-1] in ("--info", "-i") and argument in _INFO:
+            flags.append(argument)
+        elif argument in _WITH_VALUE:
             flags.append(argument)
             flags.extend([value for value in [next(rest, None)] if value is not None])
         elif argument.startswith("-") and len(argument) > 1:

@@ -115,6 +115,7 @@ def test_every_root_has_examples(root: str) -> None:
     assert all(f"llmkit.{root.removesuffix('.yaml')}" in example for example in examples)
 
 
+@cache
 def layouts(option: str) -> dict[str, Any]:
     values, _ = composed("augment.yaml", f"disk={option}")
     found: dict[str, Any] = values["disk"]["layouts"]
@@ -166,7 +167,8 @@ def test_time_zones_exist() -> None:
         ({"boot": {}}, "boot.modes: is required"),
         (
             {"disk": {"layouts": {"one": {"disks": [], "state": "empty"}}}},
-            "disk.layouts.one.disks: list should have at least 1 item after validation, not 0 (got [])",
+            "disk.layouts.one.disks: "
+            "list should have at least 1 item after validation, not 0 (got [])",
         ),
     ],
 )

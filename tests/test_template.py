@@ -38,7 +38,7 @@ def test_block_tags_leave_no_line_and_the_last_newline_stays() -> None:
 def test_undefined_names_are_errors(source: str, variable: str) -> None:
     """An undefined name raises, and the error says where and which."""
     with pytest.raises(
-        TemplateError, match="beginner-01, turn 2: .*undefined|no attribute"
+        TemplateError, match=r"beginner-01, turn 2: .*undefined|no attribute"
     ) as caught:
         template.render(source, {"disk": {}}, "beginner-01, turn 2")
     assert caught.value.variable == variable
@@ -61,13 +61,13 @@ def test_the_sandbox_holds(source: str) -> None:
 @pytest.mark.parametrize("source", ["{{ 1 / 0 }}", "{{ 'a' + 1 }}", "{{ range(9**9) }}"])
 def test_errors_in_expressions_are_template_errors(source: str) -> None:
     """What goes wrong inside an expression names the place too."""
-    with pytest.raises(TemplateError, match="^here: "):
+    with pytest.raises(TemplateError, match=r"^here: "):
         template.render(source, {}, "here")
 
 
 def test_a_syntax_error_names_its_line() -> None:
     """The line counts from the template's own first line."""
-    with pytest.raises(TemplateError, match="^here: line 2: "):
+    with pytest.raises(TemplateError, match=r"^here: line 2: "):
         template.render("a\n{{ b", {}, "here")
 
 
