@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llmkit.installer.expand import Expanded, Scope, expand_text, expand_words
+from llmkit.installer.expand import Expanded, expand_text, expand_words
 from llmkit.installer.expand_glob import translate
 from llmkit.installer.interpret_commands import Runner
 from llmkit.installer.interpret_text import test
@@ -224,11 +224,12 @@ class Evaluator(Runner):
             for position, command in enumerate(node.commands):
                 for world in worlds:
                     if position:
-                        world.stdin = world.pipe
+                        world.stdin, world.status = world.pipe, world.before
+                    world.before = world.status
                     world.enter()
                     world.out = ""
                 self.tested += position < last or node.negated
-                worlds = self.run(command, worlds)
+                worlds = self.apart(command, worlds)
                 self.tested -= position < last or node.negated
                 for world in worlds:
                     _, env, _, _ = world.leave()
@@ -251,7 +252,7 @@ class Evaluator(Runner):
         def body(inside: list[World]) -> list[World]:
             for world in inside:
                 world.enter()
-            after = self.run(node.body, inside)
+            after = self.apart(node.body, inside)
             for world in after:
                 _, world.env, _, _ = world.leave()
                 world.stop = ""
@@ -303,9 +304,11 @@ class Evaluator(Runner):
             for word in node.words:
                 if word.nested:
                     worlds = self.substitutions(word, worlds)
+        self.loops += 1
         for world in worlds:
             values = self._values(node, world)
             done += self._for_values(node, values, world)
+        self.loops -= 1
         return merge(done)
 
     def _values(self, node: For, world: World) -> list[Expanded]:
@@ -354,6 +357,12 @@ class Evaluator(Runner):
         return done + current
 
     def _while(self, node: While, worlds: list[World]) -> list[World]:
+        self.loops += 1
+        after = self._turns(node, worlds)
+        self.loops -= 1
+        return after
+
+    def _turns(self, node: While, worlds: list[World]) -> list[World]:
         done: list[World] = []
         current = worlds
         turns = MAX_TURNS_EXPLORING if self.explore else MAX_TURNS

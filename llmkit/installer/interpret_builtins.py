@@ -172,6 +172,12 @@ def _cd(runner: Any, command: SimpleCommand, world: World) -> None:
 @builtin("exit", "return", "break", "continue")
 def _stop(runner: Any, command: SimpleCommand, world: World) -> None:
     name = command.argv[0].text or "exit"
+    if name == "return" and not runner.calls:
+        world.status = 2  # "can only return from a function"
+        return
+    if name in ("break", "continue") and not runner.loops:
+        world.status = 0
+        return
     if len(command.argv) > 1 and name in ("exit", "return"):
         text = command.argv[1].text
         world.status = int(text) & 0xFF if text and text.isdigit() and len(text) < 9 else None

@@ -99,7 +99,8 @@ class Runner:
         self.depth = 0
         self.steps = 0
         self.tested = 0  # above 0: a failure here does not end a line under `set -e`
-        self.calls: tuple[int, ...] = ()
+        self.calls: tuple[int, ...] = ()  # id() of the functions that are running
+        self.loops = 0  # how many loops are running in this shell
         self.functions: dict[int, tuple[Function, list[World]]] = {}
         self.called: set[int] = set()
 
@@ -109,10 +110,19 @@ class Runner:
     def ghost(self, node: Node, worlds: list[World]) -> list[World]:
         raise NotImplementedError
 
+    def apart(self, node: Node, worlds: list[World]) -> list[World]:
+        """Run in a subshell: `break` does not reach the loops around it."""
+        loops, self.loops = self.loops, 0
+        after = self.run(node, worlds)
+        self.loops = loops
+        return after
+
     # -- words ---------------------------------------------------------------------------------
 
-    def scope(self, world: World) -> Scope:
-        return Scope(world.env, world.state, world.captured, world.status)
+    def scope(self, world: World, *, nested: bool = False) -> Scope:
+        """`nested`: substitutions ran just now, and `$?` may be theirs or not."""
+        status = None if nested else world.status
+        return Scope(world.env, world.state, world.captured, status)
 
     def substitutions(self, word: Word, worlds: list[World]) -> list[World]:
         """Run the scripts within a word; what they print is kept for its expansion."""
@@ -121,7 +131,7 @@ class Runner:
                 world.enter()
                 world.out = ""
             self.tested += 1
-            worlds = self.run(part.script.body, worlds)
+            worlds = self.apart(part.script.body, worlds)
             self.tested -= 1
             for world in worlds:
                 output = world.out
@@ -159,7 +169,7 @@ class Runner:
     def open(self, redirects: Sequence[Redirect], world: World) -> tuple[Opened, ...]:
         """Expand redirections and read what standard input will hold."""
         out: list[Opened] = []
-        scope = self.scope(world)
+        scope = self.scope(world, nested=bool(world.captured))
         for redirect in redirects:
             target = text = None
             operator = redirect.operator
@@ -207,7 +217,7 @@ class Runner:
         return merge([new for command, group in groups for new in self.dispatch(command, group)])
 
     def _command(self, node: Simple, world: World) -> SimpleCommand:
-        scope = self.scope(world)
+        scope = self.scope(world, nested=node.nested)
         first = node.words[0]
         if first.raw in _DECLARE:
             argv = tuple(
@@ -266,7 +276,7 @@ class Runner:
                 world.status = 0
             pairs = []
             for name, word in node.assignments:
-                value = expand_text(word, self.scope(world))
+                value = expand_text(word, self.scope(world, nested=node.nested))
                 world.assign(name, value.text)
                 pairs.append((name, value))
             opened = self.open(node.redirects, world) if node.redirects else ()
@@ -456,13 +466,15 @@ class Runner:
         """Run a script within this one."""
         if self.depth >= MAX_DEPTH:
             return self._unknowable(SimpleCommand((OPAQUE,), root=self.root), worlds)
-        outer = (self.root, self.wrappers, self.shell, self.depth)
+        outer = (self.root, self.wrappers, self.shell, self.depth, self.loops, self.calls)
+        if wrappers is None or wrappers[-1:] != ("eval",):
+            self.loops, self.calls = 0, ()
         self.root = self.root if root is None else root
         self.wrappers = self.wrappers if wrappers is None else wrappers
         self.shell = self.shell if shell is None else shell
         self.depth += 1
         after = self.run(script.body, worlds)
-        self.root, self.wrappers, self.shell, self.depth = outer
+        self.root, self.wrappers, self.shell, self.depth, self.loops, self.calls = outer
         return after
 
     def script_text(
@@ -491,6 +503,7 @@ class Runner:
             for world in worlds:
                 world.status = None
                 world.write(None)
+            self.emit(command, worlds)
             if not self.explore:
                 self.opaque.append(command.text)
             return worlds

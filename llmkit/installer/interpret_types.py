@@ -105,7 +105,7 @@ class Outcome:
 class World:
     """One possible machine and shell at a point of the line. Mutable, and owned by one path."""
 
-    __slots__ = ("captured", "env", "frames", "out", "pipe", "state", "status", "stdin", "stop")
+    __slots__ = ("before", "captured", "env", "frames", "out", "pipe", "state", "status", "stdin", "stop")
 
     def __init__(self, state: SystemState, env: dict[str, Any]) -> None:
         self.state = state
@@ -115,6 +115,7 @@ class World:
         self.stdin: str | None = ""
         self.stop = ""  # exit, return, break or continue is under way
         self.captured: dict[int, str | None] = {}
+        self.before: int | None = 0  # the status before a pipeline: its stages' `$?`
         self.pipe: str | None = ""  # what the stage before printed
         self.frames: tuple[Any, ...] | None = None  # what `leave` brings back
 
@@ -123,7 +124,7 @@ class World:
         new = World(self.state, self.env)
         new.status, new.out, new.stdin = self.status, self.out, self.stdin
         new.stop, new.captured = self.stop, self.captured
-        new.pipe, new.frames = self.pipe, self.frames
+        new.before, new.pipe, new.frames = self.before, self.pipe, self.frames
         return new
 
     def enter(self) -> None:

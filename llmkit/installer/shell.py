@@ -70,10 +70,17 @@ __all__ = [
 MAX_LENGTH = 65536
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ODD = re.compile(r"(?<=[^\s;&|<>()])#|(?<!&)-|[+*?~%^@:,.]")  # no part of the grammar in words
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_RESERVED = frozenset(
-    "if then elif else fi for while until do done case esac select function { } ! [[ ]] in".split()
-) - {"in", "]]"}
+_RESERVED = frozenset((
+    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac",
+    "select", "function", "{", "}", "!", "[[", "]]", "in",
+))  # fmt: skip
+_WORDLIKE = frozenset((
+    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac",
+    "select", "function", "in", "!", "}", "]]", "]",
+))  # fmt: skip
+_ENDS = ("", *" \t\n;&|<>()")
 _CONNECTORS = frozenset(("&&", "||", "|", "|&", "!"))
 _FLAT = frozenset(("list", "pipeline", "negated_command", "redirected_statement"))
 _REDIRECTS = frozenset(("file_redirect", "herestring_redirect", "heredoc_redirect"))
@@ -110,6 +117,7 @@ def _parse(text: str, depth: int) -> Script:
         return _Builder(Prepared(text, masked), depth).script(text)
     except ShellSyntaxError as error:  # tree-sitter trips over some words: cover them, try again
         covered = prepare(text)
+        covered.masked = _ODD.sub("x", covered.masked)
         if covered.masked == masked:
             raise
         try:
@@ -150,6 +158,8 @@ class _Builder:
             if end is not None and start > end and self.masked[end:start].strip(" \t\n"):
                 raise ShellSyntaxError("not a shell command", end)
             end = child.end_byte
+            if child.type in _WORDLIKE and self.text[end : end + 1] not in _ENDS:
+                raise ShellSyntaxError("not a shell command", start)  # do$x is no keyword
         return children
 
     # -- lists -------------------------------------------------------------------------------
@@ -244,6 +254,15 @@ class _Builder:
             return commands[0]
         return Pipeline(tuple(commands), negated)
 
+    def word(self, start: int, end: int) -> Word:
+        """The word between two positions, where tree-sitter saw one."""
+        if self.text.startswith(("<(", ">("), start) and self.text[start - 1 : start] in tuple("<>&"):
+            raise ShellSyntaxError("not a shell command", start)  # &>( is no substitution
+        word, stop = self.reader.word(start)
+        if stop != end:
+            raise ShellSyntaxError("not a shell command", min(stop, end))
+        return word
+
     # -- one command ---------------------------------------------------------------------------
 
     def atom(self, node: TSNode | None, redirects: list[TSNode]) -> Node:
@@ -314,9 +333,7 @@ class _Builder:
             if match and match.end() <= end:
                 assignments.append(self.assignment(match, end))
                 continue
-            word, stop = self.reader.word(start)
-            if stop != end:
-                raise ShellSyntaxError("not a shell command", min(stop, end))
+            word = self.word(start, end)
             if not words and word.raw in _RESERVED:
                 raise self.error(f"unexpected {word.raw!r}", child)
             words.append(word)
@@ -325,10 +342,10 @@ class _Builder:
             redirects.append(redirect)
             take(extra)
         if not region and words and words[0].raw in ("time", "coproc"):
-            if words[0].raw == "coproc":
+            if words[0].raw == "coproc" and len(words) > 1 and not outer:
                 return Unknown(" ".join(word.raw for word in words))
-            if any(w.raw in _RESERVED for w in words[1:3]):
-                raise ShellSyntaxError("time before a compound command is not read")
+            if words[0].raw == "coproc" or len(words) == 1 or any(w.raw in _RESERVED for w in words[1:3]):
+                raise ShellSyntaxError(f"this {words[0].raw} is not read")
         nested = (
             any(word.nested for word in words)
             or any(word.nested for _, word in assignments)
@@ -385,10 +402,11 @@ class _Builder:
                 while position < len(children) and children[position].start_byte == end:
                     end = children[position].end_byte
                     position += 1
-                word, stop = self.reader.word(start)
-                if stop != end:
-                    raise ShellSyntaxError("not a shell command", min(stop, end))
-                words.append(word)
+                if not words and "\n" in self.masked[node.start_byte : start]:
+                    raise ShellSyntaxError("a redirection has no target", start)
+                if self.text[start:end].isdigit() and self.text[end : end + 1] in ("<", ">"):
+                    raise ShellSyntaxError("not a shell command", start)  # 2> is one operator
+                words.append(self.word(start, end))
         if not words and operator not in (">&-", "<&-"):
             raise self.error("a redirection has no target", node)
         if operator in (">&-", "<&-"):
@@ -468,6 +486,9 @@ class _Builder:
                 if children[position].end_byte != stop:
                     raise self.error("not a shell command", children[position])
                 position += 1
+        between = [child.type for child in children[position:-1] if child.type != "comment"]
+        if between not in ([], [";"]):
+            raise self.error("not a shell command", node)
         body = self._do_group(children[-1])
         return For(name, None if words is None else tuple(words), body, children[0].type == "select")
 

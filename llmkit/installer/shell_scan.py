@@ -99,7 +99,7 @@ def skip_brace(text: str, i: int, depth: int = 0, *, in_double: bool = False) ->
             return j + 1
         if char == "\\":
             j += 2
-        elif char == "'" and not in_double:
+        elif char == "'":  # pairs within double quotes too, outside of POSIX mode
             j = skip_single(text, j)
         elif char == '"':
             j = skip_double(text, j, depth)

@@ -30,7 +30,6 @@ from llmkit.installer.shell_scan import (
     skip_ansi,
     skip_backtick,
     skip_brace,
-    skip_double,
     skip_paren,
     skip_single,
 )
@@ -45,8 +44,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?!$\-]")
 _BRACE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?!$\-]")
 _OPERATOR = re.compile(r":[-=+?]|[-=+?]|##?|%%?|//?|\^\^?|,,?|@|:")
 _BRACKET = re.compile(r"\[[!^]?\]?[^\]\s'\"\\$`{}/;&|<>()\[]*\]")
-_TILDE = re.compile(r"~([A-Za-z0-9_.+\-]*)(?=/|$|[ \t\n;&|<>()])")
-_TILDE_ASSIGN = re.compile(r"~([A-Za-z0-9_.+\-]*)(?=[/:]|$|[ \t\n;&|<>()])")
+_TILDE = re.compile(r"~([A-Za-z0-9_.+\-]*)(?=[/:]|$|[ \t\n;&|<>()])")
 _NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?")
 _ESCAPES = {
@@ -77,6 +75,7 @@ class WordReader:
         if depth > MAX_DEPTH:
             raise ShellSyntaxError("nested too deep")
         self.text, self.depth, self.parse = text, depth, parse
+        self._bare: set[int] = set()  # id() of variables written without { }
 
     def word(self, start: int) -> tuple[Word, int]:
         """The word that starts at `start`, and the position after it."""
@@ -194,8 +193,11 @@ class WordReader:
                 value = tilde_colon and before in ("", ":") or (
                     assignment is not None and (i == assignment.end() or before == ":")
                 )
-                pattern = _TILDE_ASSIGN if value else _TILDE
-                tilde = pattern.match(text, i, end) if i == first or value else None
+                tilde = _TILDE.match(text, i, end) if i == first or value else None
+                if assignment is not None and before == "=" and not value:
+                    items.append(Opaque("~"))  # X=~X=~: bash expands the last one only
+                    i += 1
+                    continue
                 items.append(Tilde(tilde.group()) if tilde else Literal("~"))
                 i = tilde.end() if tilde else i + 1
             elif char in "{},":
@@ -285,8 +287,11 @@ class WordReader:
             return parts or [Literal("", True)], stop
         name = _NAME.match(text, i + 1)
         if name:
-            return [Variable(name.group(), "", None, quoted)], name.end()
-        return [Literal("$", True)], i + 1
+            variable = Variable(name.group(), "", None, quoted)
+            if not quoted and len(name.group()) > 1 or name.group().isalpha():
+                self._bare.add(id(variable))
+            return [variable], name.end()
+        return [Literal("$", quoted)], i + 1
 
     def _over(self, inner: str) -> Word:
         """Text that is expanded as if in double quotes (arithmetic)."""
@@ -331,8 +336,62 @@ class WordReader:
 
     def _finish(self, items: list[Part | _Mark], raw: str, *, braces: bool = True) -> Word:
         if braces and _OPEN in items:
-            return make_word(_braces(items, raw), raw)
+            made = _braces(self._textual(items), raw)
+            if any(isinstance(part, Brace) for part in made):
+                return make_word(made, raw)
         return make_word([Literal(str(p)) if isinstance(p, _Mark) else p for p in items], raw)
+
+
+    def _textual(self, items: list[Part | _Mark]) -> list[Part | _Mark]:
+        """Braces are expanded before anything else, as text: in `$A{b,c}` the variables are `Ab`
+        and `Ac`, and `{~,x}/y` has a tilde to expand. Such pieces are not looked into."""
+        out: list[Part | _Mark] = []
+        for position, item in enumerate(items):
+            if isinstance(item, Variable) and id(item) in self._bare:
+                out.append(Opaque("$" + item.name) if _name_goes_on(items, position) else item)
+            elif isinstance(item, Tilde) or item == Literal("~"):
+                out.append(Opaque("~"))
+            elif item == Literal("$") and isinstance((*items, "")[position + 1], _Mark):
+                out.append(Opaque("$"))
+            else:
+                out.append(item)
+        return out
+
+
+def _name_goes_on(items: list[Part | _Mark], position: int) -> bool:
+    """Whether a character that braces put behind a variable might become part of its name."""
+    level, j = 0, position + 1
+    if j < len(items) and not isinstance(items[j], _Mark):
+        return False
+    while j < len(items):
+        item = items[j]
+        if item is _OPEN:
+            if level == 0:
+                return True
+            level += 1
+        elif item is _CLOSE and level:
+            level -= 1
+        elif item is _CLOSE:
+            if j + 1 == len(items):
+                return False
+            after = items[j + 1]
+            if isinstance(after, Literal) and not after.quoted:
+                return after.text[0].isalnum() or after.text[0] == "_"
+            if not isinstance(after, _Mark):
+                return False
+        elif item is _COMMA and level == 0:  # on to the brace that closes this alternative
+            level_inner = 0
+            while j + 1 < len(items):
+                j += 1
+                if items[j] is _OPEN:
+                    level_inner += 1
+                elif items[j] is _CLOSE:
+                    if level_inner == 0:
+                        j -= 1
+                        break
+                    level_inner -= 1
+        j += 1
+    return False
 
 
 def _balanced(inner: str) -> bool:
@@ -378,6 +437,15 @@ def make_word(parts: list[Part], raw: str) -> Word:
             merged.append(part)
     if all(isinstance(part, Literal) for part in merged):
         return Word(tuple(merged), raw, "".join(part.text for part in merged))  # type: ignore[union-attr]
+    if any(isinstance(part, Literal) and not part.quoted and "$" in part.text for part in merged):
+        # bash does not split `$W` in `$W$`: a lone $ keeps the word whole
+        merged = [
+            Opaque(raw, (Word((part,), raw, None, _nested(part)),))
+            if isinstance(part, Variable | CommandSub) and not part.quoted
+            or isinstance(part, Brace) and _globs(part)
+            else part
+            for part in merged
+        ]
     nested = any(_nested(part) for part in merged)
     return Word(tuple(merged), raw, None, nested, any(_globs(part) for part in merged))
 
