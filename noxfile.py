@@ -100,3 +100,8 @@ def build(session: nox.Session) -> None:
         session.run(*run, "llmkit.validate", "file=out/t*ing/*.jsonl", external=True)
         jobs = ["disk=nvme_dual,virtio", "experiment=small", "limit=50"]
         session.run(*run, "llmkit.augment", "-m", *jobs, external=True)
+        for path in sorted((HERE / "conf").glob("*.yaml")):  # each root is a stage
+            if not path.stem.startswith("base_"):
+                session.run(*run, f"llmkit.{path.stem}", "--help", external=True, silent=True)
+        wrong = {"LLM_TOOLKIT_PATH": str(elsewhere)}
+        session.run(*run, "llmkit.toolkit", external=True, env=wrong, success_codes=[2])
