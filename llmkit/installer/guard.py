@@ -62,7 +62,9 @@ def check_command(text: str, state: SystemState) -> Verdict:
           16,384 characters.
         - what cannot be known and could write: an unknown program name, an opaque word for a
           program that may write to a device, a script file, another language (python -c), a
-          remote or downloaded script, `mknod` of a block device.
+          remote or downloaded script, a shell that waits for a person (`sudo -i`, `arch-chroot
+          /mnt` alone), what follows a partition editor that a person answers, `mknod` of a block
+          device.
 
     Allowed: pseudo devices (null, zero, random, tty, fd, pts, shm, …), devices named in printed
     text, in grep's pattern, in what sed looks for and in notes (.txt, .md, .log), comments,

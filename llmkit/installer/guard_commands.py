@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from posixpath import basename, normpath
 
+from llmkit.installer.effects.registry import EFFECTS
 from llmkit.installer.expand import Expanded
 from llmkit.installer.guard_danger import (
     READ,
@@ -40,6 +41,7 @@ from llmkit.installer.guard_tools import (
     SHELLS,
     TEXT_FILTERS,
     base_name,
+    is_disk_tool,
     is_installed_path,
 )
 from llmkit.installer.interpret_types import Opened, SimpleCommand
@@ -405,7 +407,8 @@ class Inspector:
             elif is_installed_path(canonical(target, ()) + "/x"):
                 self._planted.update(basename(word) for word in words[:-1])
         gone = program in ("rm", "mv", "unlink", "delpart")
-        edited = program in _UNTRACKED and self._edits(call, here)
+        unmodelled = is_disk_tool(program) and program not in EFFECTS
+        edited = (unmodelled or program in _UNTRACKED) and self._edits(call, here)
         if program == "partx" and any(word.startswith(("-d", "--delete")) for word in words):
             edited = True
         if not gone and not edited:
