@@ -82,7 +82,7 @@ def bench(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, install the wheel alone, and run stages from another folder."""
     install(session, "build", "hatchling")
-    dist = Path(session.create_tmp()) / "dist"
+    dist = Path(session.create_tmp()).resolve() / "dist"  # the session changes folder
     shutil.rmtree(dist, ignore_errors=True)
     session.run("python", "-m", "build", "--no-isolation", "--outdir", str(dist), str(HERE))
     (wheel,) = dist.glob("*.whl")
