@@ -27,7 +27,7 @@ from llmkit.installer.guard_devices import (
     sed_scripts,
 )
 from llmkit.installer.guard_explorer import explore
-from llmkit.installer.guard_names import Mention, Presence, canonical, mentions, presence
+from llmkit.installer.guard_names import FOLDERS, Mention, Presence, canonical, mentions, presence
 from llmkit.installer.guard_runs import FIND_RUNS, runs
 from llmkit.installer.guard_tools import (
     DOWNLOADERS,
@@ -260,6 +260,10 @@ class Inspector:
                 self._secret = True
         if None in call.args:
             self._opaque_words(call, command, here, roots)
+        if call.program in ("tar", "unzip", "cpio", "7z", "bsdtar") and any(
+            word is not None and canonical(word, roots) in FOLDERS for word in call.args
+        ):
+            self._unknowable("which devices are written when files are unpacked there")
         if call.program == "mknod" and len(call.args) > 1 and call.args[1] in ("b", None):
             self._unknowable("which disk a node made by hand stands for")
 
@@ -391,7 +395,9 @@ class Inspector:
             call = Call(program, texts, call.stdin, call.cwd, call.roots)
         for p in here:
             self.danger = worse(self.danger, danger_of(call, p, command.root))
-        if program in DOWNLOADERS:
+        if program in DOWNLOADERS and (
+            program != "git" or {"clone", "pull", "fetch", "submodule"} & set(call.args)
+        ):
             self._downloads = True
         if program in SENDERS and _sends_out(call):
             self._sends = True
@@ -406,6 +412,10 @@ class Inspector:
                 self._planted.add(basename(target))
             elif is_installed_path(canonical(target, ()) + "/x"):
                 self._planted.update(basename(word) for word in words[:-1])
+        if program == "alias":
+            self._planted.update(word.partition("=")[0] for word in words if "=" in word)
+        if program in ("rm", "mv") and any(canonical(w, call.roots) in FOLDERS for w in words):
+            self._removed.update(node for p in here for node in p.nodes)
         gone = program in ("rm", "mv", "unlink", "delpart")
         unmodelled = is_disk_tool(program) and program not in EFFECTS
         edited = (unmodelled or program in _UNTRACKED) and self._edits(call, here)

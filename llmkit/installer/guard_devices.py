@@ -17,9 +17,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from posixpath import normpath
+from posixpath import basename, normpath
 
-from llmkit.installer.guard_names import BARE, Mention, Presence, canonical, mentions
+from llmkit.installer.guard_names import BARE, FOLDERS, Mention, Presence, canonical, mentions
 from llmkit.installer.guard_partitions import absent_partitions
 from llmkit.installer.guard_tools import (
     FILE_MARKERS,
@@ -317,6 +317,20 @@ def _implied(call: Call) -> Iterator[Mention]:
             if controller:
                 for number in _namespaces(call.args[index + 1 :]):
                     yield Mention((f"/dev/{controller[1]}n{number}",))
+
+    if call.program in ("cp", "mv", "install", "ln", "rsync"):
+        yield from _into_folder(call)
+
+
+def _into_folder(call: Call) -> Iterator[Mention]:
+    """`cp sda /dev/`: what is copied into a folder of devices may lie on a device's name."""
+    operands = [word for word in call.args if word is None or not word.startswith("-")]
+    target = operands[-1] if operands else None
+    if target is None or canonical(target, call.roots) not in FOLDERS:
+        return
+    for word in operands[:-1]:
+        if word and not word.startswith("/dev/"):
+            yield Mention((f"{canonical(target, call.roots)}/{basename(word)}",))
 
 
 def _namespaces(args: tuple[str | None, ...]) -> Iterator[str]:

@@ -40,6 +40,16 @@ _HOOKS = {  # options that name a command or code to be run
     "bind": re.compile(r"-x"),
     "mapfile": re.compile(r"-C"),
     "readarray": re.compile(r"-C"),
+    "git": re.compile(
+        r"(.*=)?\s*!|.*core\.(pager|editor|ssh|fsmonitor|hooks)|--(exec|upload-pack)|ext::"
+    ),
+    "less": re.compile(r"\+.*!"),
+    "more": re.compile(r"\+.*!"),
+    "apt": re.compile(r"(?i).*invoke"),
+    "apt-get": re.compile(r"(?i).*invoke"),
+    "pacman": re.compile(r"--(hookdir|config)"),
+    "curl": re.compile(r"-[a-zA-Z]*K|--config"),
+    "wget": re.compile(r"--use-askpass|--execute|-e"),
     "dmsetup": re.compile(r"(.*\s)?\d+:\d+(\s|$)"),  # a disk by its number
 }
 _RUNS_INPUT = frozenset(("ssh", "su", "script", "parallel"))
@@ -92,7 +102,7 @@ def runs(call: Call) -> Runs | None:
     elif program in ("vim", "vi", "nano", "emacs"):
         risky = any(a is None or a.startswith(_EDITOR_RUNS) for a in args)
     elif program in _HOOKS:
-        risky = any(a is None or _HOOKS[program].match(a) for a in args)
+        risky = any(a is not None and _HOOKS[program].match(a) for a in args)
     elif program in ("tar", "rsync", "scp"):
         risky = any(a is not None and _COPIER_RUNS.match(a) for a in args)
     else:
