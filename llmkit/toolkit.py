@@ -105,14 +105,16 @@ def main() -> int:
     except ToolkitNotFound as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"toolkit:   {toolkit.root}")
-    print(f"found by:  {toolkit.source}")
-    print(f"conf:      {toolkit.conf}")
-    print(f"templates: {toolkit.templates}")
-    print(f"data:      {toolkit.data}")
-    print(f"{VARIABLE}: {named if named is not None else 'not set'}")
-    for rule, root in toolkit.tried:
-        print(f"tried before: {root} ({rule}): no {MARKER}")
+    lines = [
+        f"toolkit:   {toolkit.root}",
+        f"found by:  {toolkit.source}",
+        f"conf:      {toolkit.conf}",
+        f"templates: {toolkit.templates}",
+        f"data:      {toolkit.data}",
+        f"{VARIABLE}: {named if named is not None else 'not set'}",
+        *(f"tried before: {root} ({rule}): no {MARKER}" for rule, root in toolkit.tried),
+    ]
+    print("\n".join(lines))
     return 0
 
 
