@@ -74,7 +74,7 @@ class Plan:
 def describe(summary: Mapping[str, Any]) -> str:
     """A machine in a few words, for messages."""
     parts = [str(value) for key, value in summary.items() if isinstance(value, str)]
-    return "/".join(parts) or "this machine"
+    return " ".join(parts) or "this machine"
 
 
 def plan(

@@ -105,7 +105,9 @@ def test_lines_of_conversations_and_turns_are_kept(tmp_path: Path) -> None:
 
 def test_what_a_person_types_is_text(tmp_path: Path) -> None:
     """yes, no, 12 and 1e3 are words, not bools and numbers."""
-    path = corpus(tmp_path, "- {id: a, categories: [b], turns: [{user: [yes, no, 12, 1e3], text: on}]}")
+    path = corpus(
+        tmp_path, "- {id: a, categories: [b], turns: [{user: [yes, no, 12, 1e3], text: on}]}"
+    )
     (talk,), _, _ = records.load_conversations(path)
     assert talk.turns[0].user == ("yes", "no", "12", "1e3")
     assert talk.turns[0].text == ("on",)
@@ -160,7 +162,9 @@ def test_an_id_may_stand_once(tmp_path: Path) -> None:
     """The same id in two files is an error that names both places."""
     (tmp_path / "a.yaml").write_text(CORPUS)
     (tmp_path / "b.yaml").write_text(CORPUS)
-    with pytest.raises(RecordError, match=r"b\.yaml:1: /id: .*look-01 stands already at .*a\.yaml:1"):
+    with pytest.raises(
+        RecordError, match=r"b\.yaml:1: /id: .*look-01 stands already at .*a\.yaml:1"
+    ):
         records.load_conversations(tmp_path)
 
 
@@ -195,8 +199,14 @@ def test_older_forms_are_told_apart() -> None:
 
 def test_an_older_record_that_cannot_be_converted_is_returned_as_dropped(tmp_path: Path) -> None:
     """It is named with file, line and reason; the others are there."""
-    good = {"id": "g", "turns": [{"user": "x", "type": "command", "command": "lsblk {PRIMARY_DISK}"}]}
-    bad = {"id": "b", "turns": [{"user": "x", "type": "command", "command": "lsblk {NO_SUCH_SLOT}"}]}
+    good = {
+        "id": "g",
+        "turns": [{"user": "x", "type": "command", "command": "lsblk {PRIMARY_DISK}"}],
+    }
+    bad = {
+        "id": "b",
+        "turns": [{"user": "x", "type": "command", "command": "lsblk {NO_SUCH_SLOT}"}],
+    }
     path = tmp_path / "old.jsonl"
     path.write_text("\n".join(map(json.dumps, (good, bad))))
     kept, dropped, _ = records.load_conversations(path)
