@@ -48,6 +48,16 @@ def usable(table: str, disk_size: int, sector: int) -> tuple[int, int]:
     return first, total - first
 
 
+def is_protective(disk: Disk) -> bool:
+    """Is the table no more than the MBR that protects a GPT, with the GPT gone (sgdisk -z)?"""
+    return disk.table == "msdos" and any(part.type == "ee" for part in disk.partitions)
+
+
+def protective(disk: Disk) -> Partition:
+    """The one entry of such an MBR."""
+    return Partition(1, disk.sector, disk.size - disk.sector, "ee")
+
+
 def in_use(state: SystemState, disk: Disk, part: Partition) -> str:
     """Why a partition cannot be taken away ("mounted at /mnt"), or ""."""
     return devices.is_busy(state, disk.partition_path(part.number))
@@ -198,7 +208,7 @@ def _move_files(state: SystemState, old: Disk, new: Disk) -> SystemState:
         paths.add(old.path)
     if all(kept.get(path) == path for path in paths) and not whole_gone:
         return state
-    trees = {path: tree for path, tree in state.trees}
+    trees = dict(state.trees)
     moved = {kept[path]: trees[path] for path in kept if path in trees}
     rest = {path: tree for path, tree in trees.items() if path not in paths}
     gone = tuple(path for path in paths if kept.get(path) != path)

@@ -72,7 +72,7 @@ class _Session:
             CommandFailed: there is none.
         """
         disk = self.current()
-        if disk.table is None:
+        if disk.table is None or layout.is_protective(disk):
             raise CommandFailed(
                 f"parted: {disk.path} has no partition table; make one with mklabel gpt"
             )

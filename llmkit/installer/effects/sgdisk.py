@@ -215,10 +215,10 @@ def _attributes(run: _Run, value: str) -> None:
     if verb in ("show", "get"):
         return
     if verb in ("set", "clear", "toggle"):
-        if not bits.isdigit() or int(bits) > 63:
+        if not bits.isdigit():
             run.failure = f"{bits!r} is no attribute bit (0 to 63)"
             return
-        changed = {int(bits)}
+        changed = {int(bits) % 64}  # 64 is bit 0 again: sgdisk shifts
     elif verb in ("or", "nand", "xor", "="):
         if re.fullmatch(r"[0-9A-Fa-f]+", bits) is None:
             run.failure = f"{bits!r} is no hexadecimal number"
@@ -342,18 +342,24 @@ def _damaged(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> 
 
 def _run(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Result:
     like_mbr = disk.table is None and disk.signature and disk.signature.kind in layout.MBR_LIKE
-    run = _Run(Table(disk), foreign=disk.table == "msdos" or bool(like_mbr))
+    foreign = disk.table == "msdos" and not layout.is_protective(disk)
+    run = _Run(Table(disk), foreign=bool(foreign or like_mbr))
+    if layout.is_protective(disk):
+        run.table.clear()
     events: tuple[Event, ...] = ()
     copies: list[str] = []
     zapped: SystemState | None = None
     for letter, value in options:
         if letter in "zZ":
-            if letter == "Z" or disk.table != "msdos":
-                boot_code = ((0, 512),) if letter == "Z" else ()
-                state, done = _write(state, disk.name, None, [], boot_code)
+            if letter == "Z" or not foreign:
+                if letter == "z" and disk.table == "gpt":  # the protective MBR stays
+                    state, done = _write(state, disk.name, "msdos", [layout.protective(disk)])
+                else:
+                    boot_code = ((0, 512),) if letter == "Z" else ()
+                    state, done = _write(state, disk.name, None, [], boot_code)
                 events += done
                 zapped = state
-            run.table.entries.clear()
+            run.table.clear()
             run.foreign, run.save = False, False
         elif letter == "R":
             copies.append(value)

@@ -1,0 +1,362 @@
+"""A partition table in memory, with libfdisk's arithmetic (util-linux 2.38): sfdisk and fdisk share it.
+
+    >>> align_in_range(207871, 2048, 2097118, 2048)
+    206848
+
+GPT: a new partition goes by default to the start of the largest gap. msdos: to the first gap, and
+into the extended partition when no primary one is possible. Sizes given in MiB and so on are rounded
+to 1 MiB, those in sectors are not. All numbers are sectors; ends are inclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmkit.installer import devices
+from llmkit.installer.effects import gpt, layout
+from llmkit.installer.effects.registry import CommandFailed, Event
+from llmkit.installer.state import Disk, Partition, SystemState
+
+
+def align_in_range(sector: int, low: int, high: int, grain: int) -> int:
+    """The boundary nearest to `sector` that lies within [low, high]; `sector` itself when the range
+    is smaller than a grain."""
+    low = -(-low // grain) * grain
+    high = high // grain * grain
+    nearest = (sector + grain // 2) // grain * grain
+    if sector % grain == 0:
+        nearest = sector
+    return min(max(nearest, low), high) if low <= high else sector
+
+
+@dataclass(slots=True)
+class Entry:
+    """One partition."""
+
+    number: int
+    start: int
+    end: int
+    type: str
+    role: str = "primary"
+    name: str = ""
+    flags: tuple[str, ...] = ()
+    partuuid: str = ""
+    record: int = 0  # where the EBR of a logical partition lies
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is asked of a new partition; None is the default."""
+
+    number: int | None = None
+    start: int | None = None
+    size: int | None = None
+    exact: bool = False  # the size was given in sectors
+    largest: bool = False  # "+": up to the end of the gap
+    type: str | None = None
+    name: str = ""
+    flags: tuple[str, ...] = ()
+    partuuid: str = ""
+
+
+class Table:
+    """A table of a disk, as libfdisk holds it."""
+
+    def __init__(self, disk: Disk, kind: str | None, entries: list[Entry]) -> None:
+        self.disk, self.kind, self.entries = disk, kind, entries
+        self.total = disk.size // disk.sector
+        self.grain = layout.MIB // disk.sector
+        self.first, self.last = layout.usable(kind or "msdos", disk.size, disk.sector)
+        self.fresh = False  # the label was made new: the boot code goes
+
+    @classmethod
+    def read(cls, disk: Disk) -> Table:
+        """The table that is on the disk."""
+        unit = disk.sector
+        entries = [
+            Entry(
+                p.number, p.start // unit, p.end // unit - 1, p.type, p.role, p.name, p.flags,
+                p.partuuid,
+            )
+            for p in disk.partitions
+        ]  # fmt: skip
+        table = cls(disk, disk.table, entries)
+        for entry in entries:
+            if entry.role == "logical":
+                entry.record = max(entry.start - table.grain, 0)
+        return table
+
+    @classmethod
+    def new(cls, disk: Disk, kind: str) -> Table:
+        """An empty table."""
+        table = cls(disk, kind, [])
+        table.fresh = True
+        return table
+
+    def get(self, number: int) -> Entry | None:
+        return next((entry for entry in self.entries if entry.number == number), None)
+
+    def numbers(self) -> list[int]:
+        return sorted(entry.number for entry in self.entries)
+
+    def extended(self) -> Entry | None:
+        return next((entry for entry in self.entries if entry.role == "extended"), None)
+
+    def free_numbers(self) -> list[int]:
+        """Numbers that a new GPT or primary partition may take."""
+        taken = set(self.numbers())
+        return [n for n in range(1, 129 if self.kind == "gpt" else 5) if n not in taken]
+
+    # GPT
+
+    def available(self, sector: int) -> int:
+        """The first free sector from `sector` on; 0: none (GPT)."""
+        sector = max(sector, self.first)
+        for entry in sorted(self.entries, key=lambda e: e.start):
+            if entry.start <= sector <= entry.end:
+                sector = entry.end + 1
+        return sector if sector <= self.last else 0
+
+    def last_free(self, sector: int) -> int:
+        """The end of the gap that `sector` lies in (GPT)."""
+        return min([self.last, *(e.start - 1 for e in self.entries if e.start > sector)])
+
+    def largest(self) -> int:
+        """The first sector of the largest gap; 0: none (GPT)."""
+        best, best_size, sector = 0, 0, 0
+        while first := self.available(sector):
+            last = self.last_free(first)
+            if last - first + 1 > best_size:
+                best, best_size = first, last - first + 1
+            sector = last + 1
+        return best
+
+    def gpt_start(self) -> int:
+        """The default start.
+
+        Raises:
+            CommandFailed: the disk is full.
+        """
+        first = self.largest()
+        if first == 0:
+            raise CommandFailed("no free space is left on the disk")
+        return align_in_range(first, first, self.last_free(first), self.grain)
+
+    def gpt_end(self, start: int) -> int:
+        """The default end: the gap's, pulled back to a boundary."""
+        last = self.last_free(start)
+        pulled = (last + 1) // self.grain * self.grain - 1
+        return pulled if pulled > start else last
+
+    def add_gpt(self, wanted: Wanted) -> Entry:
+        """Raises:
+        CommandFailed: it does not fit.
+        """
+        free = self.free_numbers()
+        number = wanted.number or (free[0] if free else 0)
+        if number not in free:
+            raise CommandFailed(f"partition {number} exists already")
+        start = wanted.start if wanted.start is not None else self.gpt_start()
+        if self.available(start) != start:
+            raise CommandFailed(f"sector {start} is in use already")
+        last = self.last_free(start)
+        if wanted.size is None:
+            end = self.gpt_end(start)
+        else:
+            end = start + wanted.size - 1
+            if end != last and not wanted.exact:
+                end = align_in_range(end, start, last, self.grain) - 1
+        if end < start or end > last:
+            raise CommandFailed(f"partition {number} does not fit there")
+        return self._append(wanted, number, start, end, "primary", gpt.LINUX)
+
+    # msdos
+
+    def _spans(self, logical: bool) -> list[tuple[int, int]]:
+        spans = [
+            (entry.start, entry.end)
+            for entry in sorted(self.entries, key=lambda e: e.number)
+            if entry.role != "extended"
+        ]
+        extended = self.extended()
+        if extended is not None and not logical:
+            spans.append((extended.start, extended.end))
+        return spans
+
+    def _unused(self, sector: int, logical: bool) -> int:
+        """The first sector from `sector` on that no partition covers; logical ones leave room for
+        the record of the next."""
+        moved = True
+        while moved:
+            moved = False
+            for first, last in self._spans(logical):
+                reach = last + (self.grain if logical else 0)
+                if first <= sector <= reach:
+                    sector, moved = reach + 1, True
+        return sector
+
+    def limit(self, logical: bool) -> int:
+        extended = self.extended()
+        return extended.end if logical and extended is not None else self.total - 1
+
+    def dos_start(self, logical: bool) -> int:
+        """The default start.
+
+        Raises:
+            CommandFailed: no room is left.
+        """
+        extended = self.extended()
+        start = self.grain + (extended.start if logical and extended is not None else 0)
+        limit = self.limit(logical)
+        first = default = self._unused(start, logical)
+        while default < limit:
+            aligned = align_in_range(default, default, limit, self.grain)
+            default = self._unused(aligned, logical)
+            if default <= aligned:
+                break
+        if default >= limit:
+            default = first
+        if first > limit:
+            raise CommandFailed("no free space is left for it")
+        return default
+
+    def dos_last(self, start: int, logical: bool) -> int:
+        """The last sector that a partition from `start` on may have."""
+        limit = self.limit(logical)
+        for entry in self.entries:
+            borders = [entry.start]
+            if entry.role == "logical" and logical:
+                borders.append(entry.record)
+            if entry.role == "extended" and logical:
+                continue
+            for border in borders:
+                if start < border <= limit:
+                    limit = border - 1
+        return limit
+
+    def primary_possible(self) -> bool:
+        """Is there a free number, and a gap of 1 MiB outside of the partitions in the MBR?"""
+        if not self.free_numbers():
+            return False
+        last, found = self.grain, False
+        for number in range(1, 5):
+            entry = self.get(number)
+            if entry is not None:
+                found = found or last + self.grain <= entry.start
+                last = entry.end + 1
+        return found or last + self.grain < self.total - 1
+
+    def add_dos(self, wanted: Wanted) -> Entry:
+        """Add a partition where a script's line puts it.
+
+        Raises:
+            CommandFailed: it does not fit.
+        """
+        extended = self.extended()
+        inside = (
+            extended is not None
+            and wanted.start is not None
+            and extended.start <= wanted.start <= extended.end
+        )
+        if wanted.type is not None and gpt.is_extended(wanted.type) and not inside:
+            if extended is not None:
+                raise CommandFailed("an extended partition exists already")
+            return self.place_dos(wanted, logical=False)
+        outside = extended is not None and wanted.start is not None and not inside
+        logical = inside or (not outside and not self.primary_possible())
+        if logical and extended is None:
+            raise CommandFailed("no more primary partition is possible")
+        return self.place_dos(wanted, logical=logical)
+
+    def place_dos(self, wanted: Wanted, *, logical: bool) -> Entry:
+        """Add a primary, extended or logical partition.
+
+        Raises:
+            CommandFailed: it does not fit.
+        """
+        if logical:
+            number = max([4, *(e.number for e in self.entries if e.role == "logical")]) + 1
+        else:
+            free = self.free_numbers()
+            number = wanted.number or (free[0] if free else 0)
+            if number not in free:
+                raise CommandFailed(f"partition {number} exists already")
+        start = wanted.start if wanted.start is not None else self.dos_start(logical)
+        if self._covered(start, logical):
+            raise CommandFailed(f"sector {start} is in use already")
+        limit = self.dos_last(start, logical)
+        if start > limit:
+            raise CommandFailed("no free space is left for it")
+        end = limit
+        if wanted.size is not None and not wanted.largest:
+            end = min(start + wanted.size - 1, limit)
+            if end < limit and not wanted.exact:
+                end = min(align_in_range(end, start, limit, self.grain) - 1, limit)
+        if end < start:
+            raise CommandFailed(f"partition {number} does not fit there")
+        kind = wanted.type or "83"
+        role = "logical" if logical else "extended" if gpt.is_extended(kind) else "primary"
+        entry = self._append(wanted, number, start, end, role, "83")
+        if logical:
+            extended = self.extended()
+            assert extended is not None  # the caller looked
+            entry.record = extended.start if number == 5 else start - self.grain
+            if entry.record == extended.start and number != 5:
+                entry.record += 1
+        return entry
+
+    def _covered(self, sector: int, logical: bool) -> bool:
+        return any(first <= sector <= last for first, last in self._spans(logical))
+
+    def _append(
+        self, wanted: Wanted, number: int, start: int, end: int, role: str, kind: str
+    ) -> Entry:
+        entry = Entry(
+            number, start, end, wanted.type or kind, role, wanted.name, wanted.flags,
+            wanted.partuuid,
+        )  # fmt: skip
+        self.entries.append(entry)
+        return entry
+
+    # both
+
+    def add(self, wanted: Wanted) -> Entry:
+        """Add a partition as a script's line describes it."""
+        return self.add_gpt(wanted) if self.kind == "gpt" else self.add_dos(wanted)
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a partition; logical ones behind it move up by one number."""
+        self.entries.remove(entry)
+        if entry.role == "extended":
+            self.entries = [e for e in self.entries if e.role != "logical"]
+        elif entry.role == "logical":
+            for other in self.entries:
+                if other.role == "logical" and other.number > entry.number:
+                    other.number -= 1
+
+    def write(self, state: SystemState) -> tuple[SystemState, tuple[Event, ...]]:
+        """Put the table on the disk. A partition in use stays as the kernel has it."""
+        disk = state.disk(self.disk.name)
+        assert disk is not None  # it was read from this state
+        unit = disk.sector
+        parts = [
+            Partition(
+                e.number, e.start * unit, (e.end - e.start + 1) * unit, e.type, e.role, e.name,
+                e.flags, e.partuuid,
+            )
+            for e in self.entries
+        ]  # fmt: skip
+        kept = {p.number: p for p in disk.partitions if devices.is_busy(
+            state, disk.partition_path(p.number))}  # fmt: skip
+        if kept and self.kind == disk.table:
+            parts = [p for p in parts if p.number not in kept and not any(
+                p.start < k.end and k.start < p.end for k in kept.values())]  # fmt: skip
+            parts.extend(kept.values())
+        elif kept:
+            return state, ()
+        written = [
+            (e.record * unit, e.record * unit + 512) for e in self.entries if e.role == "logical"
+        ]
+        if self.fresh and disk.table == "gpt":
+            written.extend(layout.table_extents("gpt", disk.size, unit))
+        return layout.commit(state, disk, self.kind, parts, written=written, backup=False)

@@ -1,0 +1,1 @@
+"""The differential machine: the same commands on the model and on real block devices."""
