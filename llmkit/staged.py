@@ -78,7 +78,7 @@ class Staged:
 
     def open(self, name: str) -> BinaryIO:
         """The file `name`, to be written; `commit` closes it."""
-        stream = open(self.path(name), "wb", buffering=_BUFFER)  # noqa: SIM115  # noqa: SIM115  commit closes it
+        stream = open(self.path(name), "wb", buffering=_BUFFER)  # noqa: SIM115  commit closes it
         self._streams[name] = stream
         return stream
 
