@@ -22,7 +22,7 @@ STATES = {
 CASES = [json.loads(line) for line in (DATA / "guard_cases.jsonl").read_text().splitlines()]
 LEVELS = ("read", "change", "destructive", "forbidden")
 
-law = settings(deadline=None, max_examples=150, derandomize=True)
+law = settings(deadline=None, max_examples=100, derandomize=True)
 
 
 def state_of(case: dict) -> SystemState:
