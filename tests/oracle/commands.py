@@ -61,25 +61,38 @@ def sgdisk(draw: Draw, state: SystemState) -> Command:
     return Command(("sgdisk", *words, disk.path))
 
 
+def _numbered(form: str, low: int, high: int) -> st.SearchStrategy[str]:
+    return st.integers(low, max(low, high)).map(form.format)
+
+
+def _sgdisk_start(disk: Disk) -> st.SearchStrategy[str]:
+    size = _mib(disk)
+    usual = st.sampled_from(["0", "0", "", "2048"])
+    return st.one_of(
+        usual, usual, _numbered("{}M", 1, size), _numbered("+{}M", 1, 64),
+        _numbered("-{}M", 1, size), _numbered("{}", 2048, disk.size // disk.sector),
+    )  # fmt: skip
+
+
+def _sgdisk_end(size: int) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.sampled_from(["0", "", "abc"]), _numbered("+{}M", 1, 300), _numbered("+{}MiB", 1, 300),
+        _numbered("+{}M", 1, size // 2), _numbered("-{}M", 1, size), _numbered("{}M", 1, size),
+        _numbered("+{}", 1, 9000), _numbered("+{}G", 1, 2), _numbered("+{}K", 1, 200000),
+    )  # fmt: skip
+
+
 @st.composite
 def _sgdisk_step(draw: Draw, disk: Disk, fresh: bool) -> list[str]:
     taken = () if fresh else tuple(part.number for part in disk.partitions)
-    kind = draw(st.sampled_from("nnnnnttcdddNsAaIurGe" if taken else "nnnnntcNaI"))
+    kind = draw(st.sampled_from("nnnnnttcdddNsAaIurG" if taken else "nnnnntcNaI"))
     size = _mib(disk)
     target = draw(st.sampled_from([0, *taken])) if taken else draw(st.sampled_from([0, 1, 2]))
     if kind == "n":
         free = [number for number in range(1, 8) if number not in taken]
         number = draw(st.sampled_from([0, 0, *free[:3], 1, 2]))
-        start = draw(st.sampled_from(
-            ["0", "0", "0", "0", "", "2048", f"{draw(st.integers(1, size))}M",
-             f"+{draw(st.integers(1, 64))}M", f"-{draw(st.integers(1, size))}M",
-             str(draw(st.integers(2048, disk.size // disk.sector)))]))  # fmt: skip
-        end = draw(st.sampled_from(
-            ["0", "", f"+{draw(st.integers(1, size // 2))}M", f"+{draw(st.integers(1, 300))}M",
-             f"+{draw(st.integers(1, 300))}M", f"+{draw(st.integers(1, 100))}MiB",
-             f"-{draw(st.integers(1, size))}M", f"{draw(st.integers(1, size))}M",
-             f"+{draw(st.integers(1, 9000))}", f"+{draw(st.integers(1, 2))}G",
-             f"+{draw(st.integers(1, 200000))}K", "abc"]))  # fmt: skip
+        start = draw(_sgdisk_start(disk))
+        end = draw(_sgdisk_end(size))
         return [draw(st.sampled_from(["-n", "-n", "--new"])), f"{number}:{start}:{end}"]
     if kind == "N":
         return ["-N", str(target)]
@@ -176,3 +189,137 @@ def _parted_step(draw: Draw, disk: Disk, table: str, fresh: bool) -> list[str]:
     if kind == "t":
         return ["toggle", number, flag]
     return ["set", number, flag, draw(st.sampled_from(["on", "on", "off"]))]
+
+
+@st.composite
+def sfdisk(draw: Draw, state: SystemState) -> Command:
+    disk = draw(disks(state))
+    kind = draw(st.sampled_from("sssaNdtlA" if disk.partitions else "s"))
+    quiet = ("-q",) if draw(st.booleans()) else ()
+    if kind == "d":
+        return Command(("sfdisk", "--delete", disk.path, str(draw(numbers(disk)))))
+    if kind == "A":
+        return Command(("sfdisk", "-A", disk.path, str(draw(numbers(disk)))))
+    if kind == "t":
+        word = draw(st.sampled_from(["U", "S", "L", "uefi", "83", "zz"]))
+        return Command(("sfdisk", "--part-type", disk.path, str(draw(numbers(disk))), word))
+    if kind == "l":
+        return Command(("sfdisk", "--part-label", disk.path, str(draw(numbers(disk))), "data"))
+    if kind == "a":
+        line = draw(_sfdisk_line(disk, disk.table or "msdos", 0))
+        return Command(("sfdisk", *quiet, "-a", disk.path), line + "\n")
+    if kind == "N":
+        line = draw(st.sampled_from([",+", ",100M", ", 50M", ",20480"]))
+        return Command(("sfdisk", *quiet, "-N", str(draw(numbers(disk))), disk.path), line + "\n")
+    label = draw(st.sampled_from(["gpt", "gpt", "dos", "dos", ""]))
+    lines = [f"label: {label}"] if label else []
+    room = _mib(disk) - 8
+    table = {"gpt": "gpt", "dos": "msdos"}.get(label, disk.table or "msdos")
+    for _ in range(draw(st.integers(0 if label else 1, 5))):
+        lines.append(draw(_sfdisk_line(disk, table, room // 5)))
+    return Command(("sfdisk", *quiet, disk.path), "\n".join(lines) + "\n")
+
+
+@st.composite
+def _sfdisk_line(draw: Draw, disk: Disk, table: str, room: int) -> str:
+    """A line of a script; no size above `room` MiB, as sfdisk makes an empty partition of one that
+    does not fit."""
+    plain = st.sampled_from(["", "+"])
+    size = draw(plain if room < 4 else st.one_of(
+        plain, _numbered("{}M", 1, room), _numbered("{}MiB", 1, room),
+        _numbered("{}", 2048, room * 2048), _numbered("{}.5M", 1, room - 1),
+    ))  # fmt: skip
+    kinds = ["", "", "L", "S", "U", "linux", "swap"] + (
+        ["E"] if table == "msdos" else ["R", "home"]
+    )
+    kind = draw(st.sampled_from(kinds))
+    form = draw(st.sampled_from(["positional", "positional", "start", "named"]))
+    if form == "named":
+        words = [f"size={size}"] if size else []
+        if kind:
+            words.append(f"type={kind}")
+        if table == "gpt":
+            words.append('name="some data"')
+        return ", ".join(words) or ",,"
+    start = ""
+    if form == "start":
+        start, size = f"{draw(st.integers(1, _mib(disk) - 1))}M", draw(plain)
+    line = f"{start},{size},{kind}"
+    return f"{line},*" if table == "msdos" and not draw(st.integers(0, 4)) else line
+
+
+@st.composite
+def fdisk(draw: Draw, state: SystemState) -> Command:
+    disk = draw(disks(state))
+    lines: list[str] = []
+    table = disk.table
+    if table is None or not draw(st.integers(0, 5)):
+        lines.append(draw(st.sampled_from(["g", "o"])))
+        table = "gpt" if lines == ["g"] else "msdos"
+    end = st.one_of(st.just(""), _numbered("+{}M", 1, 300), _numbered("+{}G", 1, 2),
+                    _numbered("-{}M", 1, 100), _numbered("+{}", 2048, 99999))  # fmt: skip
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from("nnnndtap"))
+        lines.append(kind)
+        if kind == "n":
+            if table == "msdos":
+                lines.append(draw(st.sampled_from(["p", "p", "e", "l", ""])))
+            lines += [draw(st.sampled_from(["", "", "1", "2"])), "", draw(end)]
+        elif kind == "d":
+            lines.append(draw(st.sampled_from(["", "1", "2"])))
+        elif kind == "t":
+            lines += [draw(st.sampled_from(["1", "2", ""])),
+                      draw(st.sampled_from(["uefi", "swap", "linux", "82", "1", "20"]))]  # fmt: skip
+        elif kind == "a":
+            lines.append(draw(st.sampled_from(["1", ""])))
+    lines.append(draw(st.sampled_from(["w", "w", "w", "w", "q"])))
+    return Command(("fdisk", disk.path), "\n".join(lines) + "\n")
+
+
+@st.composite
+def mkfs(draw: Draw, state: SystemState) -> Command:
+    """A small file system, or swap: on a partition that exists, most of the time."""
+    found = [
+        disk.partition_path(part.number)
+        for disk in state.disks
+        for part in disk.partitions
+        if 16 * MIB <= part.size <= 2048 * MIB and part.role != "extended"
+    ]
+    path = draw(st.sampled_from(found)) if found else "/dev/sda9"
+    label = draw(st.sampled_from(LABELS))
+    kind = draw(st.sampled_from(["ext4", "ext4", "vfat", "swap", "ext2"]))
+    if kind == "swap":
+        return Command(("mkswap", *(["-L", label] if label else []), path))
+    if kind == "vfat":
+        return Command(("mkfs.vfat", *(["-n", label.upper()] if label else []), path))
+    return Command((f"mkfs.{kind}", "-q", "-F", *(["-L", label] if label else []), path))
+
+
+@st.composite
+def wipe(draw: Draw, state: SystemState) -> Command:
+    disk = draw(disks(state))
+    paths = [disk.path, *(disk.partition_path(part.number) for part in disk.partitions)]
+    if draw(st.integers(0, 3)):
+        return Command(("wipefs", "-a", draw(st.sampled_from(paths))))
+    return Command(("dd", "if=/dev/zero", f"of={draw(st.sampled_from(paths))}", "bs=1M", "count=1"))
+
+
+@st.composite
+def mounting(draw: Draw, state: SystemState) -> Command:
+    """mount, umount, swapon, swapoff: what can be done, most of the time."""
+    ready = [
+        (disk.partition_path(part.number), part.signature.kind)
+        for disk in state.disks
+        for part in disk.partitions
+        if part.signature is not None and part.signature.kind in ("ext4", "ext2", "swap")
+    ]
+    used = [mount.target for mount in state.mounts]
+    choices = ["umount"] * 3 * bool(used) + ["swapoff"] * 3 * bool(state.swaps)
+    choices += ["mount"] * 2 * bool(ready)
+    kind = draw(st.sampled_from(choices or ["mount"]))
+    if kind == "umount":
+        return Command(("umount", draw(st.sampled_from(used))))
+    if kind == "swapoff":
+        return Command(("swapoff", draw(st.sampled_from(list(state.swaps)))))
+    path, held = draw(st.sampled_from(ready)) if ready else ("/dev/sda1", "ext4")
+    return Command(("swapon", path)) if held == "swap" else Command(("mount", path, "/mnt"))

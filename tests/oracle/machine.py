@@ -100,3 +100,19 @@ class DiskMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def parted(self, data: Any) -> None:
         self.apply(data.draw(commands.parted(self.state)))
+
+    @rule(data=st.data())
+    def sfdisk(self, data: Any) -> None:
+        self.apply(data.draw(commands.sfdisk(self.state)))
+
+    @rule(data=st.data())
+    def fdisk(self, data: Any) -> None:
+        self.apply(data.draw(commands.fdisk(self.state)))
+
+    @rule(data=st.data())
+    def mkfs(self, data: Any) -> None:
+        self.apply(data.draw(commands.mkfs(self.state)))
+
+    @rule(data=st.data())
+    def wipe(self, data: Any) -> None:
+        self.apply(data.draw(commands.wipe(self.state)))

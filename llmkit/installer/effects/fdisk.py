@@ -67,7 +67,7 @@ class _Dialogue:
                 base = 1000 if (match[4] or "").lower() == "b" else 1024
                 value = value * base ** _UNITS[match[3].upper()] // unit
             if match[1] == "+":
-                value = start + value - (1 if value else 0)
+                value = start + value
             elif match[1] == "-":
                 value = high - value
             if start <= value <= high:
@@ -87,7 +87,10 @@ class _Dialogue:
         if not free or table.largest() == 0:
             return
         number = self.number(free[0], 128, free[0], free)
-        default = table.gpt_start()
+        try:
+            default = table.gpt_start()
+        except CommandFailed:
+            return  # "no enough free sectors available"
         low, high = table.available(0), max(table.last_free(s) for s in self._gaps())
         while True:
             start = self.number(low, high, default)

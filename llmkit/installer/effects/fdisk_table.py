@@ -20,13 +20,13 @@ from llmkit.installer.state import Disk, Partition, SystemState
 
 def align_in_range(sector: int, low: int, high: int, grain: int) -> int:
     """The boundary nearest to `sector` that lies within [low, high]; `sector` itself when the range
-    is smaller than a grain."""
+    holds no whole grain."""
     low = -(-low // grain) * grain
     high = high // grain * grain
+    if low + grain > high:
+        return sector
     nearest = (sector + grain // 2) // grain * grain
-    if sector % grain == 0:
-        nearest = sector
-    return min(max(nearest, low), high) if low <= high else sector
+    return min(max(nearest, low), high)
 
 
 @dataclass(slots=True)
@@ -138,8 +138,8 @@ class Table:
             CommandFailed: the disk is full.
         """
         first = self.largest()
-        if first == 0:
-            raise CommandFailed("no free space is left on the disk")
+        if first == 0 or self.last_free(first) - first + 1 < self.grain:
+            raise CommandFailed("not enough free space is left on the disk")
         return align_in_range(first, first, self.last_free(first), self.grain)
 
     def gpt_end(self, start: int) -> int:
@@ -164,6 +164,8 @@ class Table:
             end = self.gpt_end(start)
         else:
             end = start + wanted.size - 1
+            if end > last:  # the real one makes a partition without a sector of it
+                raise CommandFailed(f"partition {number} is larger than the free space")
             if end != last and not wanted.exact:
                 end = align_in_range(end, start, last, self.grain) - 1
         if end < start or end > last:
@@ -289,9 +291,11 @@ class Table:
             raise CommandFailed("no free space is left for it")
         end = limit
         if wanted.size is not None and not wanted.largest:
-            end = min(start + wanted.size - 1, limit)
+            end = start + wanted.size - 1
+            if end > limit:  # the real one makes a partition without a sector of it
+                raise CommandFailed(f"partition {number} is larger than the free space")
             if end < limit and not wanted.exact:
-                end = min(align_in_range(end, start, limit, self.grain) - 1, limit)
+                end = min(align_in_range(end + 1, start, limit, self.grain) - 1, limit)
         if end < start:
             raise CommandFailed(f"partition {number} does not fit there")
         kind = wanted.type or "83"
