@@ -210,6 +210,9 @@ def set_signature(
         tree = Tree()
     if tree is not None or state.trees:
         state = state.with_tree(node, tree)
+    if state.closed:
+        closed = tuple(mapping for mapping in state.closed if node not in mapping.parents)
+        state = replace(state, closed=closed)
     if state.groups:
         groups = tuple(group for group in state.groups if node not in group.volumes)
         state = state if len(groups) == len(state.groups) else replace(state, groups=groups)
@@ -223,10 +226,10 @@ def set_label(state: SystemState, node: str, label: str, uuid: str | None = None
         raise CommandFailed(f"{node} holds no file system that could be named")
     new = replace(old, label=label, uuid=old.uuid if uuid is None else uuid)
     tree = next((tree for path, tree in state.trees if path == node), None)
-    groups = state.groups
+    groups, closed = state.groups, state.closed
     state = set_signature(state, node, new, tree)
     state = state if tree is not None else state.with_tree(node, None)
-    return replace(state, groups=groups) if state.groups != groups else state
+    return replace(state, groups=groups, closed=closed)
 
 
 def nodes(state: SystemState, node: str) -> tuple[str, ...]:
@@ -282,9 +285,10 @@ def forget(state: SystemState, gone: tuple[str, ...] | list[str]) -> SystemState
     trees = tuple(item for item in state.trees if item[0] not in gone)
     links = tuple(item for item in state.links if item[1] not in gone)
     groups = tuple(g for g in state.groups if not any(node in gone for node in g.volumes))
-    if (trees, links, groups) == (state.trees, state.links, state.groups):
+    closed = tuple(m for m in state.closed if not any(node in gone for node in m.parents))
+    if (trees, links, groups, closed) == (state.trees, state.links, state.groups, state.closed):
         return state
-    return replace(state, trees=trees, links=links, groups=groups)
+    return replace(state, trees=trees, links=links, groups=groups, closed=closed)
 
 
 def overwrite(state: SystemState, node: str) -> SystemState:

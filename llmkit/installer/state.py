@@ -171,6 +171,7 @@ class SystemState:
 
     disks: tuple[Disk, ...] = ()
     mappings: tuple[Mapping, ...] = ()
+    closed: tuple[Mapping, ...] = ()  # encrypted containers that were closed: opening shows them
     groups: tuple[VolumeGroup, ...] = ()
     mounts: tuple[Mount, ...] = ()  # oldest first
     swaps: tuple[str, ...] = ()  # active swap devices, sorted

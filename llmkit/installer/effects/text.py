@@ -12,7 +12,7 @@ from llmkit.installer.effects.registry import Argv, CommandFailed, Event, Result
 from llmkit.installer.state import SystemState
 
 _COMMAND = re.compile(
-    r"(?P<address>/(?:[^/\\]|\\.)*/|\d+|\$)?\s*(?P<verb>[sdaic])(?P<rest>.*)", re.S
+    r"(?P<address>/(?:[^/\\]|\\.)*/|\d+|\$)?\s*(?P<verb>[sdaic])(?P<rest>.*)", re.DOTALL
 )
 
 
@@ -116,7 +116,8 @@ def _split(body: str) -> tuple[str, str, str, str] | None:
     """Pattern, replacement, flags and what follows of `s` + body."""
     if not body or body[0] in "\\\n":
         return None
-    mark, fields, current, index = body[0], [], "", 1
+    fields: list[str] = []
+    mark, current, index = body[0], "", 1
     while index < len(body) and len(fields) < 2:
         char = body[index]
         if char == "\\" and index + 1 < len(body):
