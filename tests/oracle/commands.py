@@ -258,13 +258,14 @@ def fdisk(draw: Draw, state: SystemState) -> Command:
         table = "gpt" if lines == ["g"] else "msdos"
     end = st.one_of(st.just(""), _numbered("+{}M", 1, 300), _numbered("+{}G", 1, 2),
                     _numbered("-{}M", 1, 100), _numbered("+{}", 2048, 99999))  # fmt: skip
-    for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from("nnnndtap"))
+    several = not lines and len(disk.partitions) > 1  # with one, fdisk asks for no number
+    for step in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from("nndtap" if several and step == 0 else "nnnp"))
         lines.append(kind)
         if kind == "n":
             if table == "msdos":
                 lines.append(draw(st.sampled_from(["p", "p", "e", "l", ""])))
-            lines += [draw(st.sampled_from(["", "", "1", "2"])), "", draw(end)]
+            lines += ["", "", draw(end)]
         elif kind == "d":
             lines.append(draw(st.sampled_from(["", "1", "2"])))
         elif kind == "t":

@@ -233,7 +233,9 @@ def fdisk(state: SystemState, argv: Argv) -> Result:
         "n": talk.new, "d": talk.delete, "t": talk.retype, "a": talk.activate,
     }  # fmt: skip
     try:
-        while (command := talk.line()) != "q":
+        while (command := talk.line()[:1]) != "q":  # the first letter counts
+            if command in ("s", "G"):
+                raise CommandFailed("fdisk: Sun and SGI tables are not modelled; use g or o")
             if command == "w":
                 state, events = talk.table.write(state)
                 return Result(state, events=events)

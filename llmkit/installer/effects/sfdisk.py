@@ -280,8 +280,10 @@ def _activate(state: SystemState, disk: Disk, words: tuple[str, ...]) -> Result:
     if not words:
         return Result(state)
     table = Table.read(disk)
-    if table.kind != "msdos":
-        raise CommandFailed("sfdisk: only msdos partitions can be active")
+    if table.kind != "msdos":  # it marks an entry of the protective MBR, which nothing reads
+        if any(not word.isdigit() or not 1 <= int(word) <= 4 for word in words):
+            raise CommandFailed("sfdisk: the protective MBR has partitions 1 to 4 only")
+        return Result(state)
     chosen = [] if words == ("-",) else _numbers(table, words)
     for entry in table.entries:
         entry.flags = ("boot",) if entry in chosen else ()
