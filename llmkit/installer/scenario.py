@@ -188,14 +188,19 @@ def draw(
 
 
 def every(config: Any, when: Mapping[str, Any], start: str | None) -> Iterator[Machine]:
-    """A machine for each layout, boot mode and target that fit, file systems in turn."""
+    """Two machines for each layout, boot mode and target that fit, with the smallest and with the
+    largest disks (what does not fit on a disk shows on the smallest); file systems in turn."""
     wanted = read_filter(when)
     types = _filesystems(config, wanted)
     if not types:
         return
     for count, (layout, boot, target) in enumerate(_fitting(config, wanted, start)):
-        rng = random.Random(count)
-        yield _machine(config, rng, wanted, start, layout, boot, target, types[count % len(types)])
+        for largest in (False, True):
+            rng = random.Random(2 * count + largest)
+            filesystem = types[(2 * count + largest) % len(types)]
+            yield _machine(
+                config, rng, wanted, start, layout, boot, target, filesystem, largest=largest
+            )
 
 
 def _filesystems(config: Any, wanted: Filter) -> list[str]:
@@ -270,15 +275,16 @@ def _machine(
     boot: str,
     target: int,
     filesystem: str,
+    largest: bool | None = None,  # disks of the largest or smallest size; None: drawn
 ) -> Machine:
     layout = config.disk.layouts[index]
-    disks = [_disk(item, rng, boot) for item in layout.disks]
+    disks = [_disk(item, rng, boot, largest) for item in layout.disks]
     for _ in range(20):  # "the bigger one" must mean something
         if len({sizes.human(disk.size) for disk in disks if not disk.live}) == sum(
             not disk.live for disk in disks
         ):
             break
-        disks = [_disk(item, rng, boot) for item in layout.disks]
+        disks = [_disk(item, rng, boot, largest) for item in layout.disks]
     if layout.state == "used":
         others = [place for place, disk in enumerate(disks) if place != target and not disk.live]
         older = rng.choice(others) if others and wanted.partitioned is None else target
@@ -312,11 +318,14 @@ def _machine(
     )
 
 
-def _disk(item: Any, rng: random.Random, boot: str) -> Disk:
+def _disk(item: Any, rng: random.Random, boot: str, largest: bool | None) -> Disk:
     kind = item.kind
+    sizes_in_bytes = sorted(_bytes(text, kind) for text in _sizes(item, boot))
     return Disk(
         name=item.name,
-        size=_bytes(rng.choice(_sizes(item, boot)), kind),
+        size=rng.choice(sizes_in_bytes)
+        if largest is None
+        else sizes_in_bytes[-1 if largest else 0],
         model=str(rng.choice(item.model)),
         transport="sata" if kind == "hdd" else kind,
         rotational=kind == "hdd" if item.rotational is None else item.rotational,
