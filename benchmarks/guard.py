@@ -87,7 +87,9 @@ def spent() -> float:
 
 def bash_n(text: str, state: SystemState) -> bool:
     """Whether bash can parse the line: one process."""
-    done = subprocess.run(["bash", "-n"], input=text.encode(errors="replace"), capture_output=True)
+    done = subprocess.run(
+        ["bash", "-n"], check=False, input=text.encode(errors="replace"), capture_output=True
+    )
     return done.returncode == 0
 
 

@@ -100,7 +100,7 @@ def test_a_size_in_a_command_is_left_alone():
 
 def test_a_command_on_a_device_that_the_context_lacks_is_refused():
     """Nothing could run it."""
-    with pytest.raises(RecordError, match="/dev/sdq, which its system_context does not have"):
+    with pytest.raises(RecordError, match="/dev/sdq1, which its system_context does not have"):
         literal({"user": "x", "type": "command", "command": "mkfs.ext4 /dev/sdq1 # /dev/sdq"})
 
 

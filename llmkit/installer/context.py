@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from llmkit.errors import DomainError
 from llmkit.installer import size as sizes
 from llmkit.installer import state as model
+from llmkit.installer.frozen import replace
 
 LIVE_MOUNTS = ("/run/archiso/bootmnt", "/run/live/medium", "/cdrom", "/run/initramfs/live")
 _LIVE_NAMES = {"archiso", "debian", "ubuntu", "localhost", "localhost-live", "live", "kali",
@@ -120,7 +122,7 @@ class _Line:
     targets: tuple[str, ...]
 
     @property
-    def signature(self) -> model.Signature | None:
+    def signature(self) -> Any:  # model.Signature | None; the name is the property's here
         return model.Signature(self.kind) if self.kind else None
 
 

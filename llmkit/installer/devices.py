@@ -9,9 +9,9 @@ Everything here is pure: a state goes in, an answer or a new state comes out.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from llmkit.installer.effects.registry import CommandFailed, DeviceBusy, NoSuchDevice
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Disk, Mapping, Partition, Signature, SystemState, Tree
 
 PSEUDO = frozenset(
@@ -82,15 +82,25 @@ def _unescape(text: str) -> str:
     return text.replace("\\x20", " ").replace("\\x2f", "/")
 
 
+def _number(disk: str, name: str) -> int:
+    """The partition number in a kernel name that begins with `disk`, or 0: ("sda", "sda1") → 1."""
+    rest = name[len(disk) :]
+    if disk[-1].isdigit():
+        if rest[0] != "p":
+            return 0
+        rest = rest[1:]
+    return int(rest) if rest.isdecimal() and rest.isascii() and rest[0] != "0" else 0
+
+
 def _is_node(state: SystemState, path: str) -> bool:
     name = path[5:]
     for disk in state.disks:
         if name.startswith(disk.name):
             if name == disk.name:
                 return True
-            for part in disk.partitions:
-                if path == disk.partition_path(part.number):
-                    return True
+            number = _number(disk.name, name)
+            if number and disk.partition(number) is not None:
+                return True
     return any(mapping.path == path for mapping in state.mappings)
 
 
@@ -142,12 +152,14 @@ def require(state: SystemState, path: str, program: str = "") -> str:
 def find(state: SystemState, node: str) -> tuple[Disk | None, Partition | None, Mapping | None]:
     """What a canonical node is: (disk, None, None), (disk, partition, None), (None, None, mapping),
     or three times None."""
+    name = node[5:] if node.startswith("/dev/") else ""
     for disk in state.disks:
-        if node.startswith(disk.path):
-            if node == disk.path:
+        if name.startswith(disk.name):
+            if name == disk.name:
                 return disk, None, None
+            number = _number(disk.name, name)
             for part in disk.partitions:
-                if node == disk.partition_path(part.number):
+                if part.number == number:
                     return disk, part, None
     for mapping in state.mappings:
         if mapping.path == node:

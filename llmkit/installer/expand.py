@@ -120,7 +120,7 @@ def expand_text(word: Word, scope: Scope) -> Expanded:
         if isinstance(part, Brace):  # not expanded here, and its text is not kept
             pieces.append(None)
         elif isinstance(part, Variable) and part.name in "@*" and part.operator == "":
-            values = scope.env.get("@")
+            values: Any = scope.env.get("@")
             known_values = values is not None and all(v.text is not None for v in values)
             default = "IFS" not in scope.env
             pieces.append(" ".join(v.text for v in values) if known_values and default else None)
@@ -217,7 +217,7 @@ def _fields(parts: Sequence[Part], scope: Scope) -> list[tuple[list[Segment], bo
             current.append((part.text, True))
             exists = True
         elif isinstance(part, Variable) and part.name in ("@", "*") and part.operator == "":
-            values = scope.env.get("@")
+            values: Any = scope.env.get("@")
             if values is None or "IFS" in scope.env:
                 current.append((None, False))
                 exists = many = True
@@ -347,7 +347,7 @@ def _variable(part: Variable, scope: Scope) -> str | None:
         return expand_text(part.argument, scope).text if chosen else ""
     if chosen:
         return value
-    if operator.endswith("?") or operator.endswith("="):  # ends the shell; assigns
+    if operator.endswith(("?", "=")):  # ends the shell; assigns
         return None
     return expand_text(part.argument, scope).text
 

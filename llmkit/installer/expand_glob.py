@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from llmkit.installer.state import SystemState
 
@@ -65,7 +65,8 @@ def _names(base: str, state: SystemState) -> set[str] | None:
     links = {link[len(base) + 1 :] for link, _ in state.links if link.startswith(base + "/")}
     links = {name for name in links if "/" not in name}
     parts = [part for disk in state.disks for part in disk.partitions]
-    signatures = [item.signature for item in (*state.disks, *parts, *state.mappings)]
+    holders: list[Any] = [*state.disks, *parts, *state.mappings]
+    signatures = [item.signature for item in holders]
     if base == "/dev/disk/by-label":
         return links | {s.label for s in signatures if s and s.label}
     if base == "/dev/disk/by-partlabel":
@@ -80,9 +81,7 @@ def _names(base: str, state: SystemState) -> set[str] | None:
 
 
 @lru_cache(maxsize=512)
-def _compile(
-    before: tuple[Segment, ...], after: tuple[Segment, ...], skip: int
-) -> re.Pattern[str]:
+def _compile(before: tuple[Segment, ...], after: tuple[Segment, ...], skip: int) -> re.Pattern[str]:
     literal = "".join(piece or "" for piece, _ in before)[skip:]
     pattern = re.escape(literal)
     for piece, active in after:

@@ -155,9 +155,11 @@ class Inspector:
         """Names of the mentions that are not there in every state."""
         out = []
         for mention in found:
-            if any(not any(map(p.has, mention.names)) for p in here):
-                out.append(mention.name)
-            elif self._removed and self._is_removed(mention, here):
+            if (
+                any(not any(map(p.has, mention.names)) for p in here)
+                or self._removed
+                and self._is_removed(mention, here)
+            ):
                 out.append(mention.name)
         return out
 

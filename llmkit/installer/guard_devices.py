@@ -370,9 +370,13 @@ def _absent_volumes(program: str, args: tuple[str | None, ...], here: Presence) 
             operands.append(word)
     if program == "lvrename" and len(operands) == 3:
         operands = [f"{operands[0]}/{operands[1]}"]
-    elif program in ("vgrename", "lvrename"):
-        operands = operands[:1]
-    elif program in ("vgextend", "vgreduce", "lvcreate", "lvextend", "lvresize"):
+    elif program in ("vgrename", "lvrename") or program in (
+        "vgextend",
+        "vgreduce",
+        "lvcreate",
+        "lvextend",
+        "lvresize",
+    ):
         operands = operands[:1]
     absent = []
     for word in operands:

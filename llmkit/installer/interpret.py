@@ -344,6 +344,11 @@ class Evaluator(Runner):
                 after = [item for item in after if item.stop]
                 if going:
                     after = merge(after + self.run(node.body, going))
+            elif value.many:  # how many turns is not known
+                self.uncertain.append(f"for {node.variable} in {value}")
+                for item in after:
+                    item.write(None)
+                    item.status = None
             current = []
             for item in after:
                 if item.stop == "continue":

@@ -152,8 +152,11 @@ def _cd(runner: Any, command: SimpleCommand, world: World) -> None:
     name = command.argv[0].text
     words = [w for w in command.argv[1:] if w.text not in ("-P", "-L", "-e", "--")]
     world.status = 0
-    if name == "popd" or len(words) > 1 or (words and words[0].text is None) or (
-        name == "pushd" and not words
+    if (
+        name == "popd"
+        or len(words) > 1
+        or (words and words[0].text is None)
+        or (name == "pushd" and not words)
     ):
         world.assign("PWD", None)
         world.status = None
@@ -255,7 +258,7 @@ def _read(runner: Any, command: SimpleCommand, world: World) -> None:
 
 @builtin("shift")
 def _shift(runner: Any, command: SimpleCommand, world: World) -> None:
-    values = world.env.get("@")
+    values: Any = world.env.get("@")
     count = command.argv[1].text if len(command.argv) > 1 else "1"
     known_values = values is not None and not any(value.many for value in values)
     if known_values and count and count.isdigit() and int(count[:6]) <= len(values):

@@ -220,9 +220,7 @@ class Runner:
         scope = self.scope(world, nested=node.nested)
         first = node.words[0]
         if first.raw in _DECLARE:
-            argv = tuple(
-                word for item in node.words for word in self._declared(item, scope)
-            )
+            argv = tuple(word for item in node.words for word in self._declared(item, scope))
         else:
             argv = expand_words(node.words, scope)
         assignments = tuple((name, expand_text(word, scope)) for name, word in node.assignments)
@@ -349,9 +347,7 @@ class Runner:
                 world.stdin = None
         return worlds
 
-    def _peeled(
-        self, peeled: Peeled, command: SimpleCommand, worlds: list[World]
-    ) -> list[World]:
+    def _peeled(self, peeled: Peeled, command: SimpleCommand, worlds: list[World]) -> list[World]:
         wrappers = (*command.wrappers, peeled.name)
         root = command.root
         if peeled.root is not None:
@@ -494,9 +490,7 @@ class Runner:
             command, worlds, lambda w: self.nested(made, w, wrappers=(*self.wrappers, "eval"))
         )
 
-    def _call(
-        self, function: Function, command: SimpleCommand, worlds: list[World]
-    ) -> list[World]:
+    def _call(self, function: Function, command: SimpleCommand, worlds: list[World]) -> list[World]:
         self.called.add(id(function))
         if id(function) in self.calls or self.depth >= MAX_DEPTH:  # it calls itself
             self.last = command.text
@@ -572,9 +566,7 @@ class Runner:
         self.emit(replace(command, argv=(), assignments=()), worlds)
         return self.redirected(command, worlds, body)
 
-    def redirected(
-        self, command: SimpleCommand, worlds: list[World], body: Body
-    ) -> list[World]:
+    def redirected(self, command: SimpleCommand, worlds: list[World], body: Body) -> list[World]:
         """Open files, run, and write what was printed. A file that cannot be opened: not run."""
         if not command.redirects:
             return body(worlds)
@@ -647,9 +639,7 @@ class Runner:
 
     # -- effects -------------------------------------------------------------------------------
 
-    def _apply_all(
-        self, name: str, command: SimpleCommand, worlds: list[World]
-    ) -> list[World]:
+    def _apply_all(self, name: str, command: SimpleCommand, worlds: list[World]) -> list[World]:
         self.last = command.text
         for world in worlds:
             self._apply(name, command, world)
@@ -679,9 +669,7 @@ class Runner:
         if self.error is None:
             self.error = error.reason
 
-    def _effect(
-        self, name: str, command: SimpleCommand, world: World, stdin: str | None
-    ) -> None:
+    def _effect(self, name: str, command: SimpleCommand, world: World, stdin: str | None) -> None:
         state = world.state
         if state.tools is not None and not command.root and name not in state.tools:
             raise CommandFailed(f"{name}: command not found", status=127)
@@ -843,7 +831,7 @@ def _xargs(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[Wor
         runs = [(*base, OPAQUE)]
     else:
         size = chosen.get("n", chosen.get("max-args", ""))
-        step = int(size) if size.isdigit() and 0 < int(size) else len(items) or 1
+        step = int(size) if size.isdigit() and int(size) > 0 else len(items) or 1
         chunks = [items[i : i + step] for i in range(0, len(items), step)]
         if not items and not {"r", "no-run-if-empty"} & set(chosen):
             chunks = [[]]

@@ -89,9 +89,7 @@ def unescape(text: str, kind: str) -> str | None:
             i += digits.end() if digits else 0
         elif letter in "\"'?" and kind == "format":
             out.append(letter)
-        elif letter in "\"'?":
-            return None
-        elif letter == "c":
+        elif letter in "\"'?" or letter == "c":
             return None
         else:
             out.append("\\" + letter)
@@ -224,9 +222,7 @@ def test(words: tuple[str | None, ...], state: SystemState, root: str = "") -> b
     return None
 
 
-def _unary(
-    operator: str | None, operand: str | None, state: SystemState, root: str
-) -> bool | None:
+def _unary(operator: str | None, operand: str | None, state: SystemState, root: str) -> bool | None:
     if operator is None or operand is None:
         return None
     if operator in ("-n", "-z"):
@@ -244,7 +240,9 @@ def _unary(
     if operator == "-b":
         return node is not None if path.startswith("/dev/") else None
     if node is not None:
-        return {"-e": True, "-a": True, "-r": True, "-w": True, "-d": False, "-f": False}.get(operator)
+        return {"-e": True, "-a": True, "-r": True, "-w": True, "-d": False, "-f": False}.get(
+            operator
+        )
     if operator == "-d":
         return vfs.is_dir(state, path, root)
     if operator in ("-e", "-a"):

@@ -41,7 +41,9 @@ class Opened:
     def duplicates(self) -> bool:
         """`2>&1` and the like: no file is opened."""
         text = None if self.target is None else self.target.text
-        return self.operator in (">&", "<&") and text is not None and text.strip("0123456789-") == ""
+        return (
+            self.operator in (">&", "<&") and text is not None and text.strip("0123456789-") == ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,18 @@ class Outcome:
 class World:
     """One possible machine and shell at a point of the line. Mutable, and owned by one path."""
 
-    __slots__ = ("before", "captured", "env", "frames", "out", "pipe", "state", "status", "stdin", "stop")
+    __slots__ = (
+        "before",
+        "captured",
+        "env",
+        "frames",
+        "out",
+        "pipe",
+        "state",
+        "status",
+        "stdin",
+        "stop",
+    )
 
     def __init__(self, state: SystemState, env: dict[str, Any]) -> None:
         self.state = state
@@ -135,7 +148,7 @@ class World:
         """What `enter` remembered last."""
         assert self.frames is not None
         *saved, self.frames = self.frames
-        return tuple(saved)  # type: ignore[return-value]
+        return tuple(saved)
 
     def same(self, other: World) -> bool:
         """Whether what follows would go the same way."""

@@ -286,7 +286,16 @@ def _su(words: tuple[Expanded, ...]) -> Peeled:
             script = known(text.partition("=")[2])
         elif text in ("-s", "--shell", "-g", "--group", "-G", "-w"):
             i += 1
-        elif text.startswith("-") and text not in ("-", "-l", "--login", "-m", "-p", "-f", "-P", "--"):
+        elif text.startswith("-") and text not in (
+            "-",
+            "-l",
+            "--login",
+            "-m",
+            "-p",
+            "-f",
+            "-P",
+            "--",
+        ):
             return Peeled("opaque", "su", words)
     if script is None:
         return Peeled("stdin", "su", (), shell="sh", clean=True)
@@ -294,7 +303,9 @@ def _su(words: tuple[Expanded, ...]) -> Peeled:
 
 
 def _watch(words: tuple[Expanded, ...]) -> Peeled:
-    read = options(words, "nq", "bcdegprtwxh", ("interval",), ("differences", "no-title", "errexit"))
+    read = options(
+        words, "nq", "bcdegprtwxh", ("interval",), ("differences", "no-title", "errexit")
+    )
     if read is None:
         return Peeled("opaque", "watch", words)
     found, i = read

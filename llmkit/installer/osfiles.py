@@ -7,8 +7,9 @@ writing /etc/hostname sets the host name, linking /etc/localtime sets the time z
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from typing import Any
 
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Tree
 
 DIRECTORIES = frozenset(
@@ -64,7 +65,8 @@ def applied(tree: Tree, relative: str, content: str | None, added: str | None) -
             return replace(tree, fstab=())
         if added is None:
             return tree
-    return _READERS[relative](tree, added if content is None else content, content is None)
+    known = added if content is None else content
+    return _READERS[relative](tree, known or "", content is None)
 
 
 def linked(tree: Tree, relative: str, target: str) -> Tree:
@@ -84,7 +86,7 @@ def removed(tree: Tree, relative: str) -> Tree:
     """The tree after a file, or a directory above it, was removed."""
     for path, name in _FIELDS.items():
         if path == relative or path.startswith(relative.rstrip("/") + "/"):
-            empty: object = () if name == "fstab" else ""
+            empty: Any = () if name == "fstab" else ""
             if getattr(tree, name) != empty:
                 tree = replace(tree, **{name: empty})
     return tree

@@ -1,8 +1,8 @@
 """Run a shell line on a state: what `SystemState.apply_command` does, with all that it tells.
 
-    >>> outcome = run_command("sgdisk -n 1:0:+512M /dev/sda && mkfs.ext4 /dev/sda1", state)
-    >>> outcome.status, outcome.error
-    (0, None)
+>>> outcome = run_command("sgdisk -n 1:0:+512M /dev/sda && mkfs.ext4 /dev/sda1", state)
+>>> outcome.status, outcome.error
+(0, None)
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ from llmkit.installer.shell_ast import (
     While,
     Word,
 )
-from llmkit.installer.shell_scan import prepare, Prepared
+from llmkit.installer.shell_scan import Prepared, prepare
 from llmkit.installer.shell_words import ASSIGNMENT, MAX_DEPTH, WordReader
 
 __all__ = [
@@ -176,7 +176,8 @@ class _Builder:
             if kind == "comment":
                 continue
             if kind in (";", "&", "\n"):
-                if open_ and kind != "\n":
+                glued = kind == ";" and self.masked[node.end_byte : node.end_byte + 1] in (";", "&")
+                if glued or (open_ and kind != "\n"):
                     raise self.error(f"unexpected {kind!r}", node)
                 if kind == "&":
                     items[-1] = (items[-1][0], True)
@@ -256,7 +257,9 @@ class _Builder:
 
     def word(self, start: int, end: int) -> Word:
         """The word between two positions, where tree-sitter saw one."""
-        if self.text.startswith(("<(", ">("), start) and self.text[start - 1 : start] in tuple("<>&"):
+        if self.text.startswith(("<(", ">("), start) and self.text[start - 1 : start] in tuple(
+            "<>&"
+        ):
             raise ShellSyntaxError("not a shell command", start)  # &>( is no substitution
         word, stop = self.reader.word(start)
         if stop != end:
@@ -344,13 +347,19 @@ class _Builder:
         if not region and words and words[0].raw in ("time", "coproc"):
             if words[0].raw == "coproc" and len(words) > 1 and not outer:
                 return Unknown(" ".join(word.raw for word in words))
-            if words[0].raw == "coproc" or len(words) == 1 or any(w.raw in _RESERVED for w in words[1:3]):
+            if (
+                words[0].raw == "coproc"
+                or len(words) == 1
+                or any(w.raw in _RESERVED for w in words[1:3])
+            ):
                 raise ShellSyntaxError(f"this {words[0].raw} is not read")
         nested = (
             any(word.nested for word in words)
             or any(word.nested for _, word in assignments)
             or any(
-                word is not None and word.nested for r in redirects for word in (r.target, r.heredoc)
+                word is not None and word.nested
+                for r in redirects
+                for word in (r.target, r.heredoc)
             )
         )
         return Simple(tuple(assignments), tuple(words), tuple(redirects), nested)
@@ -371,8 +380,8 @@ class _Builder:
         if node.type == "heredoc_redirect":
             raise self.error("not a shell command", node)
         fd: int | None = None
-        operator, words = "", []
-        words: list[Word]
+        operator = ""
+        words: list[Word] = []
         body: Word | None = None
         children = self.children(node)
         position = 0
@@ -455,7 +464,9 @@ class _Builder:
                     otherwise = self.block(parts[1:], child)
                     continue
                 split = next(i for i, part in enumerate(parts) if part.type == "then")
-                clauses.append((self.block(parts[1:split], child), self.block(parts[split + 1 :], child)))
+                clauses.append(
+                    (self.block(parts[1:split], child), self.block(parts[split + 1 :], child))
+                )
             else:
                 into.append(child)
         if not clauses:
@@ -477,7 +488,10 @@ class _Builder:
         if children[2].type == "in":
             words, position = [], 3
             while children[position].type not in (";", "do_group"):
-                if "\n" in self.masked[children[position - 1].end_byte : children[position].start_byte]:
+                if (
+                    "\n"
+                    in self.masked[children[position - 1].end_byte : children[position].start_byte]
+                ):
                     raise self.error("unexpected word", children[position])
                 word, stop = self.reader.word(children[position].start_byte)
                 words.append(word)
@@ -490,7 +504,9 @@ class _Builder:
         if between not in ([], [";"]):
             raise self.error("not a shell command", node)
         body = self._do_group(children[-1])
-        return For(name, None if words is None else tuple(words), body, children[0].type == "select")
+        return For(
+            name, None if words is None else tuple(words), body, children[0].type == "select"
+        )
 
     def _c_style_for_statement(self, node: TSNode) -> Node:
         children = self.children(node)

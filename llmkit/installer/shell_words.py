@@ -8,7 +8,7 @@ patterns that hold quotes or expansions, brace sequences of more than 256 items.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmkit.installer.shell_ast import (
     Arithmetic,
@@ -142,8 +142,8 @@ class WordReader:
         self, i: int, end: int, stops: str, *, tilde_colon: bool = False
     ) -> tuple[list[Part | _Mark], int]:
         """Unquoted text up to an unquoted character of `stops`."""
-        text, items, first, braces = self.text, [], i, 0
-        items: list[Part | _Mark]
+        items: list[Part | _Mark] = []
+        text, first, braces = self.text, i, 0
         assignment = ASSIGNMENT.match(text, i)
         while i < end:
             char = text[i]
@@ -190,8 +190,10 @@ class WordReader:
                 items.append(part)
             elif char == "~":
                 before = text[i - 1] if i > first else ""
-                value = tilde_colon and before in ("", ":") or (
-                    assignment is not None and (i == assignment.end() or before == ":")
+                value = (
+                    tilde_colon
+                    and before in ("", ":")
+                    or (assignment is not None and (i == assignment.end() or before == ":"))
                 )
                 tilde = _TILDE.match(text, i, end) if i == first or value else None
                 if assignment is not None and before == "=" and not value:
@@ -222,8 +224,8 @@ class WordReader:
 
     def _double(self, i: int, closing: str = '"') -> tuple[list[Part], int]:
         """Text in double quotes after the opening one (closing "": a here-document's body)."""
-        text, parts = self.text, []
-        parts: list[Part]
+        parts: list[Part] = []
+        text = self.text
         while i < len(text):
             char = text[i]
             if char == closing:
@@ -305,7 +307,7 @@ class WordReader:
             name = _BRACE_NAME.fullmatch(inner, 1)
             if name:
                 return Variable(name.group(), "length", None, quoted)
-        match = _BRACE_NAME.match(inner)
+        match = None if inner[:1] == "#" and len(inner) > 1 else _BRACE_NAME.match(inner)
         if not match:
             if re.match(r"[#!][A-Za-z_0-9@*]", inner):  # ${!x}, ${#a[@]}
                 return Variable(inner, "other", self._argument(inner[1:], quoted), quoted)
@@ -334,15 +336,14 @@ class WordReader:
             items, _ = reader._items(0, len(text), "")
         return reader._finish(items or [Literal("", quoted)], text, braces=False)
 
-    def _finish(self, items: list[Part | _Mark], raw: str, *, braces: bool = True) -> Word:
+    def _finish(self, items: Sequence[Part | _Mark], raw: str, *, braces: bool = True) -> Word:
         if braces and _OPEN in items:
             made = _braces(self._textual(items), raw)
             if any(isinstance(part, Brace) for part in made):
                 return make_word(made, raw)
         return make_word([Literal(str(p)) if isinstance(p, _Mark) else p for p in items], raw)
 
-
-    def _textual(self, items: list[Part | _Mark]) -> list[Part | _Mark]:
+    def _textual(self, items: Sequence[Part | _Mark]) -> list[Part | _Mark]:
         """Braces are expanded before anything else, as text: in `$A{b,c}` the variables are `Ab`
         and `Ac`, and `{~,x}/y` has a tilde to expand. Such pieces are not looked into."""
         out: list[Part | _Mark] = []
@@ -358,7 +359,7 @@ class WordReader:
         return out
 
 
-def _name_goes_on(items: list[Part | _Mark], position: int) -> bool:
+def _name_goes_on(items: Sequence[Part | _Mark], position: int) -> bool:
     """Whether a character that braces put behind a variable might become part of its name."""
     level, j = 0, position + 1
     if j < len(items) and not isinstance(items[j], _Mark):
@@ -441,8 +442,10 @@ def make_word(parts: list[Part], raw: str) -> Word:
         # bash does not split `$W` in `$W$`: a lone $ keeps the word whole
         merged = [
             Opaque(raw, (Word((part,), raw, None, _nested(part)),))
-            if isinstance(part, Variable | CommandSub) and not part.quoted
-            or isinstance(part, Brace) and _globs(part)
+            if isinstance(part, Variable | CommandSub)
+            and not part.quoted
+            or isinstance(part, Brace)
+            and _globs(part)
             else part
             for part in merged
         ]

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.installer import context, states
+from llmkit.installer.frozen import replace
 
 _NEEDS_P = re.compile(r".*\d$")  # nvme0n1, mmcblk0, loop0, md0: the partition number follows a "p"
 

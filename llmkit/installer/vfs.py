@@ -11,7 +11,7 @@ known". Device helpers (installer/devices.py) can be reached from here too.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llmkit.installer import osfiles
 from llmkit.installer.devices import (
@@ -37,6 +37,7 @@ from llmkit.installer.devices import (
     size,
 )
 from llmkit.installer.effects.registry import CommandFailed
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Mount, SystemState, Tree
 
 __all__ = [  # helpers for devices and for paths in one place

@@ -6,8 +6,6 @@ a disk that exists, and on GPT with BIOS a BIOS boot partition.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmkit.installer import vfs
 from llmkit.installer.effects.getopt import Options, parse
 from llmkit.installer.effects.registry import (
@@ -18,6 +16,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Disk, Mount, SystemState
 
 _ESP_PLACES = ("/efi", "/boot", "/boot/efi")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from llmkit.installer import vfs
 from llmkit.installer.effects.getopt import parse
@@ -15,6 +14,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import SystemState
 
 _GROUPS = ("subvolume", "filesystem", "balance", "device", "scrub", "check", "rescue", "restore",

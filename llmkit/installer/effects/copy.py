@@ -8,12 +8,12 @@ fill the live system's memory.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from llmkit.installer import vfs
 from llmkit.installer.effects.files import Several, write
 from llmkit.installer.effects.getopt import Options, parse
 from llmkit.installer.effects.registry import Argv, CommandFailed, Event, Result, effect
+from llmkit.installer.frozen import replace
 from llmkit.installer.osfiles import zone_of
 from llmkit.installer.size import human
 from llmkit.installer.state import SystemState

@@ -7,7 +7,6 @@ command is taken to succeed. Writing to a block device by any of these loses wha
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from llmkit.installer import osfiles, vfs
 from llmkit.installer.effects.getopt import parse
@@ -19,6 +18,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import SystemState, Tree
 
 

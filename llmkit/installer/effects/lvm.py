@@ -8,7 +8,6 @@ snapshots, moving extents.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from llmkit.installer import size as sizes
 from llmkit.installer import vfs
@@ -22,6 +21,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Mapping, Signature, SystemState, VolumeGroup
 
 _EXTENT = 4 << 20

@@ -7,8 +7,6 @@ given to umount undoes its latest mount; what is mounted below keeps a mount bus
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmkit.installer import vfs
 from llmkit.installer.effects.getopt import Options, parse
 from llmkit.installer.effects.registry import (
@@ -20,6 +18,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.osfiles import fstab_entries
 from llmkit.installer.state import Mount, SystemState
 

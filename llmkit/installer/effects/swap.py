@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmkit.installer import vfs
 from llmkit.installer.effects.getopt import Options, parse
 from llmkit.installer.effects.registry import (
@@ -15,6 +13,7 @@ from llmkit.installer.effects.registry import (
     Result,
     effect,
 )
+from llmkit.installer.frozen import replace
 from llmkit.installer.osfiles import fstab_entries
 from llmkit.installer.state import Signature, SystemState
 

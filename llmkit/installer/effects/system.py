@@ -7,11 +7,11 @@ no systemd answers; systemctl can enable units in a chroot but starts none.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from llmkit.installer import vfs, zones
 from llmkit.installer.effects.getopt import parse
 from llmkit.installer.effects.registry import Argv, CommandFailed, Event, Result, effect
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import SystemState
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from llmkit.installer import osfiles, vfs
 from llmkit.installer.effects.files import Several
 from llmkit.installer.effects.getopt import parse
 from llmkit.installer.effects.registry import Argv, CommandFailed, Event, Result, effect
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import SystemState
 
 _COMMAND = re.compile(

@@ -8,11 +8,11 @@ chroot's root (also with -R DIRECTORY). Only ordinary users are tracked; root's 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from llmkit.installer import osfiles, vfs
 from llmkit.installer.effects.getopt import Options, parse
 from llmkit.installer.effects.registry import Argv, CommandFailed, Event, Result, effect
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import SystemState, Tree, User
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]*\$?")

@@ -125,8 +125,8 @@ def dd(state: SystemState, argv: Argv) -> Result:
     elif source is not None and vfs.exists(state, source, argv.root) is False:
         raise CommandFailed(f"dd: cannot open {source}: there is no such file")
     if target is None or devices.is_pseudo(target):
-        events = (Event("read", source),) if source in tuple(state.devices()) else ()
-        return Result(state, None, events=events)
+        reads = (Event("read", source),) if source in tuple(state.devices()) else ()
+        return Result(state, None, events=reads)
     if not target.startswith("/dev/"):
         written = vfs.write_text(state, target, None, False, argv.root)
         return Result(written, None, events=(Event("file", "", target),))
@@ -201,7 +201,7 @@ def written_over(
     """Bytes `start` to `end` of a device hold something else now."""
     disk, part, _ = devices.find(state, node)
     found = devices.signature(state, node)
-    events = [Event("erase", node, found.kind if found else "")]
+    events: list[Event] = [Event("erase", node, found.kind if found else "")]
     if found is not None:
         first, length = layout.magic(found.kind)
         if start < first + length and first < end:
