@@ -1,0 +1,46 @@
+"""Copies of frozen values with some fields changed, six times faster than dataclasses.replace.
+
+    >>> replace(state, swaps=("/dev/sda3",))
+
+`dataclasses.replace` reads every field and runs __init__, which is most of the time of an effect
+(9.1 µs against 1.5 µs for a SystemState, benchmarks/guard.py). Only for dataclasses with slots,
+without __post_init__: the copy is made of the slots themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_Slots = tuple[tuple[tuple[Callable[[Any], Any], Callable[[Any, Any], None]], ...],
+               dict[str, Callable[[Any, Any], None]]]  # fmt: skip
+
+
+@cache
+def _slots(cls: type) -> _Slots:
+    """Readers and writers of a class's slots; they are C functions, and write to frozen values."""
+    slots = [(item.name, getattr(cls, item.name)) for item in fields(cls)]
+    return (
+        tuple((slot.__get__, slot.__set__) for _, slot in slots),
+        {name: slot.__set__ for name, slot in slots},
+    )
+
+
+def replace(value: T, /, **changes: Any) -> T:
+    """A copy of `value` with these fields changed.
+
+    Raises:
+        TypeError: the class has no such field.
+    """
+    pairs, writers = _slots(type(value))
+    new = object.__new__(type(value))
+    for read, write in pairs:
+        write(new, read(value))
+    for name, changed in changes.items():
+        if name not in writers:
+            raise TypeError(f"{type(value).__name__} has no field {name!r}")
+        writers[name](new, changed)
+    return new
