@@ -313,7 +313,7 @@ def _change(state: SystemState, disk: Disk, name: str, words: tuple[str, ...]) -
     if name == "--part-type":
         entry.type = type_of(value, table.kind or "msdos")
     elif table.kind != "gpt":
-        raise CommandFailed(f"sfdisk: {name} works on GPT only")
+        return Result(state)  # msdos has no place for it, and sfdisk does not mind
     elif name == "--part-label":
         entry.name = value[:36]
     elif name == "--part-uuid":
@@ -336,7 +336,7 @@ def _renew(state: SystemState, disk: Disk, script: Script, word: str) -> Result:
     wanted = script.lines[0]
     entry = table.get(int(word))
     if entry is None:
-        table.add(replace(wanted, number=int(word)))
+        table.add(wanted)  # it warns, and takes the next number
         return _write(state, table, [])
     _resize(table, entry, wanted)
     entry.type = wanted.type or entry.type
