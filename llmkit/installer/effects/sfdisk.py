@@ -224,6 +224,8 @@ def sfdisk(state: SystemState, argv: Argv) -> Result:
     table = Table.read(disk) if append else Table.new(disk, script.label or kind)
     fresh: list[Entry] = []
     for index, wanted in enumerate(script.lines, 1):
+        if table.kind == "msdos" and not table.free_numbers() and table.extended() is None:
+            break  # the MBR is full: it leaves the other lines out
         try:
             fresh.append(table.add(wanted))
         except CommandFailed as failure:
