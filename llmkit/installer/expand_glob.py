@@ -9,6 +9,7 @@ devices) is not known. by-uuid and by-partuuid are known only when every UUID is
 
 from __future__ import annotations
 
+import posixpath
 import re
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ def expand_pattern(segments: list[Segment], state: SystemState) -> list[str] | N
     if not slash or "/" in text[len(before) :]:
         return None
     written = directory + "/"
-    base = re.sub("/+", "/", directory.replace("/./", "/")) or "/"
+    base = re.sub("^/+", "/", posixpath.normpath(written))
     names = _names(base, state)
     if names is None:
         return None

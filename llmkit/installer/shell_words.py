@@ -339,7 +339,10 @@ class WordReader:
     def _finish(self, items: Sequence[Part | _Mark], raw: str, *, braces: bool = True) -> Word:
         if braces and _OPEN in items:
             made = _braces(self._textual(items), raw)
-            if any(isinstance(part, Brace) for part in made):
+            if any(
+                isinstance(part, Brace) or (isinstance(part, Opaque) and part.raw[0] == "{")
+                for part in made
+            ):
                 return make_word(made, raw)
         return make_word([Literal(str(p)) if isinstance(p, _Mark) else p for p in items], raw)
 
