@@ -56,8 +56,10 @@ def test_known_words_are_what_bash_makes(batch: list[str]) -> None:
             continue
         if None in mine:
             continue
-        script = "cmd() { printf '%s\\0' \"$#\" \"$@\"; }; HOME=/root; " + SETUP + "cmd " + text
-        done = subprocess.run(["bash", "-c", script], capture_output=True, check=False, cwd="/proc/self")
+        script = 'cmd() { printf \'%s\\0\' "$#" "$@"; }; HOME=/root; ' + SETUP + "cmd " + text
+        done = subprocess.run(
+            ["bash", "-c", script], capture_output=True, check=False, cwd="/proc/self"
+        )
         if done.returncode or done.stderr:
             continue
         count, *theirs = done.stdout.decode().split("\0")[:-1]
@@ -67,7 +69,7 @@ def test_known_words_are_what_bash_makes(batch: list[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("D=/dev/sda; x -Z ${D}1 \"$D\"", ["-Z", "/dev/sda1", "/dev/sda"]),
+        ('D=/dev/sda; x -Z ${D}1 "$D"', ["-Z", "/dev/sda1", "/dev/sda"]),
         ("D=/dev/sda x $D", [None]),
         ("D=/dev/nvme0n1; P=${D}p; x ${P}1", ["/dev/nvme0n1p1"]),
         ("export D=/dev/sda; x ${D:-/dev/sdb}", ["/dev/sda"]),
@@ -77,7 +79,7 @@ def test_known_words_are_what_bash_makes(batch: list[str]) -> None:
         ("D=$(lsblk); x $D", [None]),
         ("D=$(echo /dev/sda); x ${D}2", ["/dev/sda2"]),
         ("D=$(printf '/dev/%s' sda); x $D", ["/dev/sda"]),
-        ("f() { x $2 \"$@\"; }; f a /dev/sda", ["/dev/sda", "a", "/dev/sda"]),
+        ('f() { x $2 "$@"; }; f a /dev/sda', ["/dev/sda", "a", "/dev/sda"]),
         ("N=1; x /dev/sda$((N+1))", ["/dev/sda2"]),
         ("x /dev/sd{a,b}{1..2}", ["/dev/sda1", "/dev/sda2", "/dev/sdb1", "/dev/sdb2"]),
         ("A=(1 2); x ${A[0]}", [None]),
@@ -149,7 +151,11 @@ def test_fragments_keep_what_is_known() -> None:
     node = parse('x "/dev/$D" /mnt/* $D').body.items[0][0]
     words = expand_words(node.words, Scope({}, machine()))
     assert words[1] == Expanded(None, ("/dev/", None))
-    assert (words[2].fragments, words[2].pattern, words[2].many) == (("/mnt/", None), "/mnt/*", True)
+    assert (words[2].fragments, words[2].pattern, words[2].many) == (
+        ("/mnt/", None),
+        "/mnt/*",
+        True,
+    )
     assert words[3].many
     assert words[0] == known("x")
 

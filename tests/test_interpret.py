@@ -120,7 +120,7 @@ def test_printf_prints_what_bash_prints(calls: list[tuple[str, list[str]]]) -> N
         ("(echo o; echo w)", "o\nw\n"),
         ("{ printf a; echo b; } | cat", "ab\n"),
         ("cat <<E\nx $((1+1))\nE", "x 2\n"),
-        ("cat <<< \"a b\"", "a b\n"),
+        ('cat <<< "a b"', "a b\n"),
         ("A=x; cat <<'E'\n$A\nE", "$A\n"),
         ("for i in 1 2; do echo $i; done", "1\n2\n"),
         ("sh -c 'echo a'", "a\n"),
@@ -184,7 +184,9 @@ def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )  # fmt: skip
 
 
-scripts = st.lists(st.recursive(simple(), grow, max_leaves=8), min_size=1, max_size=3).map("\n".join)
+scripts = st.lists(st.recursive(simple(), grow, max_leaves=8), min_size=1, max_size=3).map(
+    "\n".join
+)
 PRELUDE = 'unset A B C; f() { echo F "$@"; }; g() { false; }; set -- one two\n'
 
 
@@ -317,9 +319,7 @@ def test_many_states_are_joined_without_inventing_devices() -> None:
 
 def test_wrappers_and_root_are_told() -> None:
     """What was taken off is named, with the chroot's directory."""
-    state = SystemState(
-        disks=machine().disks, mounts=(Mount("/dev/sda2", "/mnt", "ext4"),)
-    )
+    state = SystemState(disks=machine().disks, mounts=(Mount("/dev/sda2", "/mnt", "ext4"),))
     (command, _), *_ = shown("sudo arch-chroot /mnt sh -c 'useradd x'", state)
     assert (command.wrappers, command.root) == (("sudo", "arch-chroot", "sh"), "/mnt")
 
@@ -355,7 +355,11 @@ def test_an_unparseable_line_changes_nothing() -> None:
     """Status 2, the state untouched, the line among what is opaque."""
     state = machine()
     outcome = run_command("mkfs.ext4 /dev/sda1 'x", state)
-    assert (outcome.status, outcome.state, outcome.opaque) == (2, state, ("mkfs.ext4 /dev/sda1 'x",))
+    assert (outcome.status, outcome.state, outcome.opaque) == (
+        2,
+        state,
+        ("mkfs.ext4 /dev/sda1 'x",),
+    )
 
 
 def test_an_opaque_argument_is_not_run() -> None:
@@ -406,7 +410,10 @@ def test_loops_end() -> None:
 def test_set_e_ends_a_line() -> None:
     """Under set -e a failure that is not tested ends the line."""
     assert run_command("set -e; false; echo a", machine()).stdout == ""
-    assert run_command("set -e; false || true; if false; then :; fi; echo a", machine()).stdout == "a\n"
+    assert (
+        run_command("set -e; false || true; if false; then :; fi; echo a", machine()).stdout
+        == "a\n"
+    )
 
 
 def test_missing_programs_are_not_found() -> None:

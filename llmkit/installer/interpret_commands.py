@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from llmkit.installer import vfs
 from llmkit.installer.effects.registry import (
     EFFECTS,
     Argv,
     CommandFailed,
-    Event,
     Result,
 )
 from llmkit.installer.expand import (
@@ -26,34 +23,25 @@ from llmkit.installer.expand import (
     normalise,
 )
 from llmkit.installer.interpret_builtins import BUILTINS, child_environment
+from llmkit.installer.interpret_redirects import Redirections
+from llmkit.installer.interpret_special import SPECIAL
 from llmkit.installer.interpret_types import (
     Hooks,
-    Opened,
     SimpleCommand,
     World,
     merge,
 )
-from llmkit.installer.interpret_wrappers import Peeled, options, peel
+from llmkit.installer.interpret_wrappers import Peeled, peel
 from llmkit.installer.shell import parse
 from llmkit.installer.shell_ast import (
-    Arithmetic,
-    Brace,
-    CommandSub,
     Function,
     Literal,
-    Node,
-    Opaque,
-    Part,
-    ProcessSub,
-    Redirect,
     Script,
     ShellSyntaxError,
     Simple,
-    Variable,
     Word,
 )
 from llmkit.installer.shell_words import ASSIGNMENT
-from llmkit.installer.state import SystemState
 
 MAX_DEPTH = 20
 MAX_COMMANDS = 2000
@@ -62,7 +50,6 @@ _PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/l
 _DEVICE_NAME = re.compile(
     r"/dev/(sd|hd|vd|xvd|nvme|mmcblk|loop|md|dm-|sr|zram|nbd|ram|fd\d|mapper/|disk/)"
 )
-Body = Callable[[list[World]], list[World]]
 
 
 def load_effects() -> None:
@@ -79,119 +66,12 @@ def program_name(text: str) -> str:
     return name if directory in _PROGRAMS else text
 
 
-class Runner:
+class Runner(Redirections):
     """The part of the evaluator that does not walk the tree."""
 
     def __init__(self, hooks: Hooks | None, explore: bool) -> None:
         load_effects()
-        self.hooks, self.explore = hooks, explore
-        self.events: list[Event] = []
-        self.opaque: list[str] = []
-        self.unmodelled: list[str] = []
-        self.uncertain: list[str] = []
-        self.error: str | None = None
-        self.last = ""  # the command that ran last, for `uncertain`
-        self.reachable = True
-        self.background = False
-        self.root = ""
-        self.wrappers: tuple[str, ...] = ()
-        self.shell = "bash"
-        self.depth = 0
-        self.steps = 0
-        self.tested = 0  # above 0: a failure here does not end a line under `set -e`
-        self.calls: tuple[int, ...] = ()  # id() of the functions that are running
-        self.loops = 0  # how many loops are running in this shell
-        self.functions: dict[int, tuple[Function, list[World]]] = {}
-        self.called: set[int] = set()
-
-    def run(self, node: Node, worlds: list[World]) -> list[World]:
-        raise NotImplementedError
-
-    def ghost(self, node: Node, worlds: list[World]) -> list[World]:
-        raise NotImplementedError
-
-    def apart(self, node: Node, worlds: list[World]) -> list[World]:
-        """Run in a subshell: `break` does not reach the loops around it."""
-        loops, self.loops = self.loops, 0
-        after = self.run(node, worlds)
-        self.loops = loops
-        return after
-
-    # -- words ---------------------------------------------------------------------------------
-
-    def scope(self, world: World, *, nested: bool = False) -> Scope:
-        """`nested`: substitutions ran just now, and `$?` may be theirs or not."""
-        status = None if nested else world.status
-        return Scope(world.env, world.state, world.captured, status)
-
-    def substitutions(self, word: Word, worlds: list[World]) -> list[World]:
-        """Run the scripts within a word; what they print is kept for its expansion."""
-        for part in _scripts(word, self.explore):
-            for world in worlds:
-                world.enter()
-                world.out = ""
-            self.tested += 1
-            worlds = self.apart(part.script.body, worlds)
-            self.tested -= 1
-            for world in worlds:
-                output = world.out
-                _, world.env, world.stdin, world.out = world.leave()
-                world.stop = ""
-                keep = not (isinstance(part, ProcessSub) and part.direction == ">")
-                only = _file_only(part)
-                if only is not None:
-                    output = self._file(only, world)
-                world.captured = {**world.captured, id(part): output if keep else None}
-            worlds = merge(worlds)
-        return worlds
-
-    def _file(self, word: Word, world: World) -> str | None:
-        """`$(<file)`"""
-        path = expand_text(word, self.scope(world)).text
-        return None if path is None else self.read_file(path, world)
-
-    def read_file(self, path: str, world: World) -> str | None:
-        """A file's content as far as it is known."""
-        full = self.absolute(path, world)
-        if full is None:
-            return None
-        if full == "/dev/null":
-            return ""
-        return vfs.read_text(world.state, full, self.root)
-
-    def absolute(self, path: str, world: World) -> str | None:
-        """The path from the root of the running (or chrooted) system."""
-        if path.startswith("/"):
-            return normalise(path)
-        cwd = world.env.get("PWD", "/root")
-        return None if cwd is None else normalise(f"{cwd}/{path}")
-
-    def open(self, redirects: Sequence[Redirect], world: World) -> tuple[Opened, ...]:
-        """Expand redirections and read what standard input will hold."""
-        out: list[Opened] = []
-        scope = self.scope(world, nested=bool(world.captured))
-        for redirect in redirects:
-            target = text = None
-            operator = redirect.operator
-            if operator == "<<" and redirect.heredoc is not None:
-                text = expand_text(redirect.heredoc, scope).text
-            elif operator == "<<<" and redirect.target is not None:
-                target = expand_text(redirect.target, scope)
-                text = None if target.text is None else target.text + "\n"
-            elif redirect.target is not None:
-                words = expand_words((redirect.target,), scope)
-                target = words[0] if len(words) == 1 else Expanded(None, (None,), True)
-                parts = redirect.target.parts
-                if operator == "<" and len(parts) == 1 and isinstance(parts[0], ProcessSub):
-                    text = world.captured.get(id(parts[0]))
-                elif operator == "<" and target.text is not None:
-                    text = self.read_file(target.text, world)
-                if target.text is not None and not target.text.startswith("/"):
-                    full = self.absolute(target.text, world)
-                    if full is not None and "/dev/" in full:
-                        target = known(full)
-            out.append(Opened(operator, redirect.fd, target, text))
-        return tuple(out)
+        super().__init__(hooks, explore)
 
     # -- simple commands -----------------------------------------------------------------------
 
@@ -289,26 +169,13 @@ class Runner:
                 done.append(world)
         return done
 
-    def emit(self, command: SimpleCommand, worlds: list[World]) -> None:
-        """Tell the hooks."""
-        if self.hooks is None:
-            return
-        if command.reachable != self.reachable:
-            command = replace(command, reachable=self.reachable)
-        states = list({id(world.state): world.state for world in worlds}.values())
-        unique: list[SystemState] = []
-        for state in states:
-            if len(states) == 1 or state not in unique:
-                unique.append(state)
-        self.hooks.command(command, tuple(unique))
-
     # -- what a command wraps ------------------------------------------------------------------
 
     def dispatch(self, command: SimpleCommand, worlds: list[World]) -> list[World]:
         """Take off what wraps the command, then run it."""
         self.steps += 1
         if self.steps > MAX_COMMANDS or len(command.wrappers) > MAX_DEPTH:
-            return self._unknowable(command, worlds)
+            return self.unknowable(command, worlds)
         if not command.argv:  # every word expanded to nothing
             self.emit(command, worlds)
             for world in worlds:
@@ -316,7 +183,7 @@ class Runner:
             return self.redirected(command, worlds, lambda inside: inside)
         text = command.argv[0].text
         if text is None:
-            return self._unknowable(command, worlds)
+            return self.unknowable(command, worlds)
         name = program_name(text)
         wrapped = command.wrappers != self.wrappers
         function = None if wrapped else worlds[0].env.get("()" + name)
@@ -325,7 +192,7 @@ class Runner:
         peeled = peel(name, command.argv)
         if peeled is not None and peeled.kind != "plain":
             return self._peeled(peeled, command, worlds)
-        special = _SPECIAL.get(name)
+        special = SPECIAL.get(name)
         if special is not None:
             return special(self, command, worlds)
         self.emit(command, worlds)
@@ -333,7 +200,7 @@ class Runner:
             command, worlds, lambda inside: self._apply_all(name, command, inside)
         )
 
-    def _unknowable(self, command: SimpleCommand, worlds: list[World]) -> list[World]:
+    def unknowable(self, command: SimpleCommand, worlds: list[World]) -> list[World]:
         """A command whose program is not known: seen, never run."""
         if command.argv[0].text is not None:
             command = replace(command, argv=(OPAQUE, *command.argv))
@@ -353,7 +220,7 @@ class Runner:
         if peeled.root is not None:
             inner = normalise(peeled.root) if peeled.root.startswith("/") else None
             if inner is None:
-                return self._unknowable(replace(command, wrappers=wrappers), worlds)
+                return self.unknowable(replace(command, wrappers=wrappers), worlds)
             root = root + inner if inner != "/" else root
             failed = self._check_root(root, worlds)
             if failed:
@@ -414,12 +281,12 @@ class Runner:
             return self.dispatch(inner, worlds)
         if peeled.kind in ("opaque", "file", "command"):
             program = Expanded(None, (peeled.name + " ", None))
-            return self._unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
+            return self.unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
         if peeled.kind == "stdin":
             text = command.stdin
             if text is None or (text == "" and not any(r.reads for r in command.redirects)):
                 program = Expanded(None, (peeled.name + " ", None))
-                return self._unknowable(replace(inner, argv=(program,)), worlds)
+                return self.unknowable(replace(inner, argv=(program,)), worlds)
         else:
             text = peeled.script.text if peeled.script is not None else None
         script = None
@@ -430,7 +297,7 @@ class Runner:
                 script = None
         if script is None:
             program = Expanded(None, (peeled.name + " ", None))
-            return self._unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
+            return self.unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
         arguments = peeled.argv[1:] if peeled.kind == "script" else peeled.argv
         given = dict(inner.assignments)
 
@@ -461,7 +328,7 @@ class Runner:
     ) -> list[World]:
         """Run a script within this one."""
         if self.depth >= MAX_DEPTH:
-            return self._unknowable(SimpleCommand((OPAQUE,), root=self.root), worlds)
+            return self.unknowable(SimpleCommand((OPAQUE,), root=self.root), worlds)
         outer = (self.root, self.wrappers, self.shell, self.depth, self.loops, self.calls)
         if wrappers is None or wrappers[-1:] != ("eval",):
             self.loops, self.calls = 0, ()
@@ -484,7 +351,7 @@ class Runner:
             except ShellSyntaxError:
                 script = None
         if script is None:
-            return self._unknowable(command, worlds)
+            return self.unknowable(command, worlds)
         made = script
         return self.around_command(
             command, worlds, lambda w: self.nested(made, w, wrappers=(*self.wrappers, "eval"))
@@ -527,116 +394,6 @@ class Runner:
         self.calls, self.depth = outer, self.depth - 1
         return after
 
-    # -- redirections --------------------------------------------------------------------------
-
-    def around(
-        self, redirects: tuple[Redirect, ...], node: Node, worlds: list[World], body: Body
-    ) -> list[World]:
-        """Run a compound command within its redirections."""
-        if not redirects:
-            return body(worlds)
-        for redirect in redirects:
-            for word in (redirect.target, redirect.heredoc):
-                if word is not None and word.nested:
-                    worlds = self.substitutions(word, worlds)
-        groups: list[tuple[tuple[Opened, ...], list[World]]] = []
-        for world in worlds:
-            opened = self.open(redirects, world)
-            for other, members in groups:
-                if other == opened:
-                    members.append(world)
-                    break
-            else:
-                groups.append((opened, [world]))
-        done: list[World] = []
-        for opened, members in groups:
-            command = SimpleCommand(
-                (), (), opened, "", self.root, self.wrappers, self.background, self.reachable,
-                node, members[0].env.get("PWD", ""),
-            )  # fmt: skip
-            done += self.around_command(command, members, body)
-        return merge(done)
-
-    def around_command(
-        self, command: SimpleCommand, worlds: list[World], body: Body
-    ) -> list[World]:
-        """Run a body within a command's redirections, which the hooks are told of first."""
-        if not command.redirects:
-            return body(worlds)
-        self.emit(replace(command, argv=(), assignments=()), worlds)
-        return self.redirected(command, worlds, body)
-
-    def redirected(self, command: SimpleCommand, worlds: list[World], body: Body) -> list[World]:
-        """Open files, run, and write what was printed. A file that cannot be opened: not run."""
-        if not command.redirects:
-            return body(worlds)
-        if any(o.writes and (o.target is None or o.target.text is None) for o in command.redirects):
-            self.opaque.append(command.text or "redirection")
-            for world in worlds:
-                world.status = None
-            return worlds
-        reads = [opened for opened in command.redirects if opened.reads]
-        takes = [o for o in command.redirects if _takes_output(o)]
-        for world in worlds:
-            world.enter()
-            if reads:
-                world.stdin = reads[-1].text
-            if takes:
-                world.out = ""
-        after = body(worlds)
-        for world in after:
-            printed = world.out
-            state, _, stdin, out = world.leave()
-            world.stdin = stdin
-            if takes:
-                world.out = out
-            try:
-                self._write(command, takes, printed, world)
-            except CommandFailed as error:
-                world.state, world.out = state, out
-                self._failed(error, world)
-        return after
-
-    def _write(
-        self, command: SimpleCommand, takes: list[Opened], printed: str | None, world: World
-    ) -> None:
-        for opened in command.redirects:
-            if not opened.writes or opened.target is None or opened.target.text is None:
-                if opened is (takes[-1] if takes else None) and not opened.writes:
-                    continue  # >&2
-                continue
-            text: str | None = ""
-            if takes and opened is takes[-1]:
-                text = printed
-            elif opened.fd not in (None, 0, 1):
-                text = None if opened.fd != 2 else ""
-            path = self.absolute(opened.target.text, world)
-            if path is None:
-                self.opaque.append(command.text or "redirection")
-                continue
-            if path in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
-                world.write(text)
-                continue
-            self.write_file(world, path, text, append=opened.operator in (">>", "&>>"))
-
-    def write_file(self, world: World, path: str, text: str | None, *, append: bool) -> None:
-        """Write to a file, or over the start of a device.
-
-        Raises:
-            CommandFailed: the file cannot be opened.
-        """
-        node = vfs.device(world.state, path) if path.startswith("/dev/") else None
-        if node is not None:
-            vfs.require_writable(world.state, node, "write")
-            if text != "":
-                world.state = vfs.overwrite(world.state, node)
-                self.events.append(Event("erase", node, "overwritten"))
-            return
-        before = world.state
-        world.state = vfs.write_text(world.state, path, text, append, self.root)
-        if world.state is not before:
-            self.events.append(Event("file", "", path))
-
     # -- effects -------------------------------------------------------------------------------
 
     def _apply_all(self, name: str, command: SimpleCommand, worlds: list[World]) -> list[World]:
@@ -660,14 +417,6 @@ class Runner:
             self._failed(error, world)
         if world.env.get("\0e") and world.status and not self.tested:
             world.stop = "exit"
-
-    def _failed(self, error: CommandFailed, world: World) -> None:
-        if error.state is not None:
-            world.state = error.state
-        world.status = error.status
-        self.events.extend(error.events)
-        if self.error is None:
-            self.error = error.reason
 
     def _effect(self, name: str, command: SimpleCommand, world: World, stdin: str | None) -> None:
         state = world.state
@@ -697,216 +446,8 @@ class Runner:
             world.state, world.status = made, 0
 
 
-def _takes_output(opened: Opened) -> bool:
-    """Whether standard output goes elsewhere than to the pipe or terminal."""
-    if opened.operator in ("&>", "&>>"):
-        return True
-    if opened.operator == ">&":
-        text = opened.target.text if opened.target else None
-        return opened.fd in (None, 1) and text != "1"
-    return opened.operator in (">", ">>", ">|", "<>") and (
-        opened.fd == 1 or (opened.fd is None and opened.operator != "<>")
-    )
-
-
 def _all_words(node: Simple) -> list[Word]:
     words = [*node.words, *(word for _, word in node.assignments)]
     for redirect in node.redirects:
         words += [word for word in (redirect.target, redirect.heredoc) if word is not None]
     return words
-
-
-def _scripts(word: Word, explore: bool) -> list[CommandSub | ProcessSub]:
-    """The substitutions of a word in order; those within `${x:-…}` run only perhaps."""
-    found: list[CommandSub | ProcessSub] = []
-
-    def visit(parts: Sequence[Part]) -> None:
-        for part in parts:
-            match part:
-                case CommandSub() | ProcessSub():
-                    found.append(part)
-                case Variable(argument=Word() as argument) if explore:
-                    visit(argument.parts)
-                case Brace(alternatives=words) | Arithmetic(words=words) | Opaque(words=words):
-                    for item in words:
-                        visit(item.parts)
-
-    visit(word.parts)
-    return found
-
-
-def _file_only(part: CommandSub | ProcessSub) -> Word | None:
-    """The file of `$(<file)`."""
-    items = part.script.body.items
-    if len(items) != 1 or not isinstance(items[0][0], Simple):
-        return None
-    node = items[0][0]
-    if node.words or node.assignments or len(node.redirects) != 1:
-        return None
-    redirect = node.redirects[0]
-    return redirect.target if redirect.operator == "<" and redirect.fd in (None, 0) else None
-
-
-# -- commands that run others ------------------------------------------------------------------
-
-
-def _eval(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    texts = [word.text for word in command.argv[1:]]
-    text = None if None in texts else " ".join(item or "" for item in texts)
-    return runner.script_text(text, command, worlds)
-
-
-def _source(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    if len(command.argv) > 1 and (path := command.argv[1].text) is not None:
-        texts = {runner.read_file(path, world) for world in worlds}
-        if len(texts) == 1 and (text := texts.pop()) is not None:
-            return runner.script_text(text, command, worlds)
-    return runner._unknowable(command, worlds)
-
-
-def _exec(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    """`exec` with redirections alone: from here on, output goes there."""
-    runner.emit(command, worlds)
-    after = runner.redirected(command, worlds, lambda inside: inside)
-    for world in after:
-        if any(_takes_output(opened) for opened in command.redirects):
-            world.write(None)
-        if any(opened.reads for opened in command.redirects):
-            world.stdin = None
-        if world.status is not None:
-            world.status = 0
-    return after
-
-
-def _trap(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    """`trap 'script' SIGNAL`, `alias name='script'`: visited, not run."""
-    runner.emit(command, worlds)
-    for world in worlds:
-        world.status = 0
-    if not runner.explore:
-        return worlds
-    for word in command.argv[1:]:
-        text = word.text
-        if command.argv[0].text == "alias":
-            text = None if text is None else text.partition("=")[2]
-        elif text is not None and text.startswith("-"):
-            continue
-        if text is None:
-            runner._unknowable(command, [world.copy() for world in worlds])
-            break
-        try:
-            script = parse(text)
-        except ShellSyntaxError:
-            runner._unknowable(command, [world.copy() for world in worlds])
-            break
-        if command.argv[0].text == "trap" and word is not command.argv[1]:
-            break
-        runner.ghost(script.body, worlds)
-    return worlds
-
-
-def _xargs(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    read = options(
-        command.argv[1:], "IdEnLPsa", "0rtpxo",
-        ("replace", "delimiter", "eof", "max-args", "max-procs", "max-chars", "arg-file",
-         "max-lines"),
-        ("null", "no-run-if-empty", "verbose", "interactive", "exit"),
-    )  # fmt: skip
-    wrapped = replace(command, wrappers=(*command.wrappers, "xargs"))
-    if read is None:
-        return runner._unknowable(wrapped, worlds)
-    found, position = read
-    chosen = dict(found)
-    base = command.argv[1 + position :] or (known("echo"),)
-    placeholder = chosen.get("I", chosen.get("replace"))
-    plain = set(chosen) <= {"I", "replace", "r", "no-run-if-empty", "t", "n", "max-args", "P",
-                            "max-procs", "verbose"}  # fmt: skip
-    items = _xargs_items(command.stdin, lines=placeholder is not None) if plain else None
-    if placeholder is not None:
-        if items is None:
-            runs = [tuple(_replaced(word, placeholder, None) for word in base)]
-        else:
-            runs = [tuple(_replaced(word, placeholder, item) for word in base) for item in items]
-    elif items is None:
-        runs = [(*base, OPAQUE)]
-    else:
-        size = chosen.get("n", chosen.get("max-args", ""))
-        step = int(size) if size.isdigit() and int(size) > 0 else len(items) or 1
-        chunks = [items[i : i + step] for i in range(0, len(items), step)]
-        if not items and not {"r", "no-run-if-empty"} & set(chosen):
-            chunks = [[]]
-        runs = [(*base, *(known(item) for item in chunk)) for chunk in chunks]
-    inner = replace(wrapped, stdin="", redirects=())
-
-    def body(inside: list[World]) -> list[World]:
-        for world in inside:
-            world.enter()
-            world.stdin, world.status = "", 0
-        for argv in runs:
-            inside = runner.dispatch(replace(inner, argv=argv), inside)
-        for world in inside:
-            _, _, world.stdin, _ = world.leave()
-            world.stdin = "" if world.stdin is not None else None
-            if world.status:
-                world.status = 123
-        return inside
-
-    return runner.around_command(command, worlds, body)
-
-
-def _xargs_items(stdin: str | None, *, lines: bool) -> list[str] | None:
-    if stdin is None or re.search(r"['\"\\]", stdin):
-        return None
-    if lines:
-        return [line.lstrip(" \t") for line in stdin.split("\n") if line.strip(" \t")]
-    return stdin.split()
-
-
-def _replaced(word: Expanded, placeholder: str, item: str | None) -> Expanded:
-    if word.text is None or placeholder not in word.text or not placeholder:
-        return word
-    if item is not None:
-        return known(word.text.replace(placeholder, item))
-    fragments: list[str | None] = []
-    for position, piece in enumerate(word.text.split(placeholder)):
-        if position:
-            fragments.append(None)
-        if piece:
-            fragments.append(piece)
-    return Expanded(None, tuple(fragments))
-
-
-def _find(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[World]:
-    """find: itself, and what -exec would run (visited only)."""
-    runner.emit(command, worlds)
-    words = command.argv
-    position = 1
-    while runner.explore and position < len(words):
-        if words[position].text in ("-exec", "-execdir", "-ok", "-okdir"):
-            end = position + 1
-            while end < len(words) and words[end].text not in (";", "+"):
-                end += 1
-            inner = tuple(_replaced(word, "{}", None) for word in words[position + 1 : end])
-            if inner:
-                made = replace(
-                    command, argv=inner, stdin="", redirects=(),
-                    wrappers=(*command.wrappers, "find"),
-                )  # fmt: skip
-                runner.dispatch(made, [world.copy() for world in worlds])
-            position = end
-        position += 1
-    return runner.redirected(
-        command, worlds, lambda inside: runner._apply_all("find", command, inside)
-    )
-
-
-_SPECIAL: dict[str, Callable[[Any, SimpleCommand, list[World]], list[World]]] = {
-    "eval": _eval,
-    "source": _source,
-    ".": _source,
-    "exec": _exec,
-    "trap": _trap,
-    "alias": _trap,
-    "xargs": _xargs,
-    "find": _find,
-}

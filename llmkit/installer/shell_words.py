@@ -271,7 +271,7 @@ class WordReader:
             if text.startswith("((", i + 1) and text[stop - 2 : stop] == "))":
                 inner = text[i + 3 : stop - 2]
                 if _balanced(inner):
-                    return [Arithmetic(inner, (self._over(inner),))], stop
+                    return [Arithmetic(inner, (self.over(inner),))], stop
             script = self.parse(text[i + 2 : stop - 1], self.depth + 1)
             return [CommandSub(script, quoted)], stop
         if follow == "{":
@@ -295,7 +295,7 @@ class WordReader:
             return [variable], name.end()
         return [Literal("$", quoted)], i + 1
 
-    def _over(self, inner: str) -> Word:
+    def over(self, inner: str) -> Word:
         """Text that is expanded as if in double quotes (arithmetic)."""
         reader = WordReader(inner, self.depth + 1, self.parse)
         items, _ = reader._double(0, closing="")
