@@ -305,7 +305,14 @@ def _disk(line: _Line, parts: list[_Line], *, uefi: bool) -> model.Disk:
     table = "gpt" if uefi else "msdos"
     outer = None
     if table == "msdos" and any(number > 4 for number in numbers):
-        free = [n for n, part in zip(numbers, parts, strict=True) if n <= 4 and not part.kind]
+        rows = list(zip(numbers, parts, strict=True))
+        held = sum(_size(part.size, -1) + _MIB for number, part in rows if number > 4)
+        free = [
+            number
+            for number, part in rows
+            if number <= 4 and not part.kind and not part.targets
+            and (part.size == "remaining" or _size(part.size, 1) >= held)
+        ]  # fmt: skip
         outer = free[-1] if free else None
         table = "msdos" if outer else "gpt"
     transports = {"nvme": "nvme", "vd": "virtio", "mmcblk": "mmc"}
@@ -340,6 +347,9 @@ def _lay(
             logical = outer is not None and number > 4
             start = inner if logical else cursor
             length = _size(part.size, edge)
+            if number == outer:  # it must hold the logical ones
+                inside = sum(_size(p.size, edge) + align for n, p in parts if n > 4)
+                length = min(max(length, inside), max(_size(part.size, 1), length))
             tail -= 0 if logical else length + align
             limit = last
             if logical:

@@ -9,6 +9,7 @@ Everything here is pure: a state goes in, an answer or a new state comes out.
 from __future__ import annotations
 
 import posixpath
+from functools import lru_cache
 
 from llmkit.installer.effects.registry import CommandFailed, DeviceBusy, NoSuchDevice
 from llmkit.installer.frozen import replace
@@ -27,6 +28,7 @@ FILE_SYSTEMS = frozenset(
 )  # signatures that can be mounted
 
 
+@lru_cache(maxsize=4096)
 def normalise(path: str) -> str:
     """The path without `.`, `..`, doubled and trailing slashes; relative ones start at /root, the
     directory a live system's shell starts in."""

@@ -131,10 +131,16 @@ def tree(state: SystemState, key: str | None) -> Tree:
     """The tree of a place's key."""
     if key is None:
         return _UNTRACKED
-    return state.tree(key) if key else state.live
+    if not key:
+        return state.live
+    for path, held in state.trees:
+        if path == key:
+            return held
+    return _UNKNOWN
 
 
 _UNTRACKED = Tree(known=False, system=True)
+_UNKNOWN = Tree(known=False)
 
 
 def with_tree(state: SystemState, key: str | None, new: Tree) -> SystemState:
