@@ -207,7 +207,7 @@ class Evaluator(Runner):
                 stay.append(other)
             else:
                 if note and self.last:
-                    self.uncertain.append(self.last)
+                    self.uncertain.append(str(self.last))
                 world.status = 0
                 (go if success else stay).append(world)
         return go, stay
@@ -486,7 +486,7 @@ class Evaluator(Runner):
                 for name in re.findall(r"[A-Za-z_]\w*", node.raw):
                     world.assign(name, None)  # it may assign
             world.status = None if answer is None else int(not answer)
-        self.last = f"[[{node.raw}]]"
+        self.last = f"[[{node.raw}]]" if not node.arithmetic else f"(({node.raw}))"
         return worlds
 
     def _unknown(self, node: Unknown, worlds: list[World]) -> list[World]:

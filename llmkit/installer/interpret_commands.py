@@ -127,7 +127,7 @@ class Runner(Redirections):
         self, argv: tuple[Expanded, ...], cwd: str | None, world: World
     ) -> tuple[Expanded, ...]:
         """Words that lead below /dev from the current directory, made absolute."""
-        if cwd is None or (not cwd and not any("dev/" in (w.text or "") for w in argv)):
+        if cwd is None or (not cwd and not any("../" in (w.text or "") for w in argv)):
             return argv
         base = cwd or "/root"
 
@@ -206,7 +206,7 @@ class Runner(Redirections):
             command = replace(command, argv=(OPAQUE, *command.argv))
         self.emit(command, worlds)
         self.opaque.append(command.text)
-        self.last = command.text
+        self.last = command
         for world in worlds:
             world.status = None
             world.write(None)
@@ -360,7 +360,7 @@ class Runner(Redirections):
     def _call(self, function: Function, command: SimpleCommand, worlds: list[World]) -> list[World]:
         self.called.add(id(function))
         if id(function) in self.calls or self.depth >= MAX_DEPTH:  # it calls itself
-            self.last = command.text
+            self.last = command
             for world in worlds:
                 world.status = None
                 world.write(None)
@@ -397,7 +397,7 @@ class Runner(Redirections):
     # -- effects -------------------------------------------------------------------------------
 
     def _apply_all(self, name: str, command: SimpleCommand, worlds: list[World]) -> list[World]:
-        self.last = command.text
+        self.last = command
         for world in worlds:
             self._apply(name, command, world)
         return worlds

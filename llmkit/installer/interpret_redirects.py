@@ -51,7 +51,7 @@ class Redirections:
         self.unmodelled: list[str] = []
         self.uncertain: list[str] = []
         self.error: str | None = None
-        self.last = ""  # the command that ran last, for `uncertain`
+        self.last: SimpleCommand | str = ""  # the command that ran last, for `uncertain`
         self.reachable = True
         self.background = False
         self.root = ""

@@ -75,6 +75,9 @@ class SimpleCommand:
         """The command in words, for messages; `…` stands for what is not known."""
         return " ".join(str(word) for word in self.argv)
 
+    def __str__(self) -> str:
+        return self.text
+
 
 class Hooks(Protocol):
     """Who wants to see every command."""

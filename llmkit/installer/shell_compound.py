@@ -200,7 +200,8 @@ class Compound:
         children = self.children(node)
         name = next(child for child in children if child.type == "word")
         text = self.text[name.start_byte : name.end_byte]
-        if not _FUNCTION_NAME.fullmatch(text) or text in RESERVED:
+        glued = self.text[name.end_byte : name.end_byte + 1] == "{"
+        if glued or not _FUNCTION_NAME.fullmatch(text) or text in RESERVED:
             raise self.error("not a function's name", name)
         redirects = [child for child in children if child.type in REDIRECTS]
         bodies = [child for child in children if child.is_named and child.type not in REDIRECTS]
