@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -53,7 +55,7 @@ class Machine(RuleBasedStateMachine):
                     (part.start, part.end) for part in disk.partitions if part.role in roles
                 )
                 assert all(0 <= start < end <= disk.size for start, end in row)
-                assert all(one[1] <= two[0] for one, two in zip(row, row[1:], strict=False))
+                assert all(one[1] <= two[0] for one, two in pairwise(row))
             numbers = [part.number for part in disk.partitions]
             assert numbers == sorted(set(numbers))
             assert disk.table or not disk.partitions
@@ -129,5 +131,8 @@ def test_effects_answer_any_words(
     try:
         EFFECTS[program](state, Argv(program, tuple(words), stdin, root))
     except CommandFailed as error:
-        assert error.reason
-        assert error.status
+        reason, status = error.reason, error.status
+    else:
+        return
+    assert reason
+    assert status
