@@ -174,3 +174,38 @@ def test_brace_expansion_is_bounded() -> None:
 def test_normalise(path: str, expected: str) -> None:
     """Paths are made plain lexically."""
     assert normalise(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("D=a; f() { local D=b; }; f; x $D", ["a"]),
+        ("D=a; f() { D=b; }; f; x $D", ["b"]),
+        ("D=a; f() { :; }; D=b f; x $D", ["a"]),
+        ("f() { x $1; }; g() { f b; x $1; }; g a", ["a"]),
+        ("D=a; D=b eval :; x $D", [None]),
+        ("declare -i D=1+1; x $D", [None]),
+        ("declare -l D; D=ABC; x $D", [None]),
+        ("SECONDS=5; x $SECONDS", [None]),
+        ("unset D; : ${D:=a}; x $D", [None]),
+        ("D=1; : $((D=5)); x $D", [None]),
+        ("D=a; echo b | read D; x $D", ["a"]),
+        ("D=a; shopt -s lastpipe; echo b | read D; x $D", [None]),
+        ("D=a; (D=b); x $D", ["a"]),
+        ("D=a; bash -c 'x $D'", [None]),
+        ("export D=a; bash -c 'x $D'", ["a"]),
+        ("D=a; sudo D=b sh -c 'x $D'", ["b"]),
+        ("IFS=,; D=a,b; x $D", [None]),
+        ("IFS=/; D=/dev/sda; x $D", [None]),
+        ("D=a; D+=b; x $D", ["ab"]),
+        ("set -- a b; shift; x $1 $#", ["b", "1"]),
+        ("D=a; for D in b; do :; done; x $D", ["b"]),
+        ("D=a; mapfile D; x $D", [None]),
+        ("D=a; printf -v D b; x $D", ["b"]),
+        ("D=a; declare -n R=D; R=b; x $D", [None]),
+        ("set -f; x /dev/sd?", [None]),
+    ],
+)
+def test_scopes_of_variables(line: str, expected: list[str | None]) -> None:
+    """Locals, prefixes, subshells, child processes and odd variables, as bash has them."""
+    assert vector(line) == expected

@@ -41,6 +41,11 @@ from llmkit.installer.state import SystemState
 
 HOME = "/root"
 MAX_WORDS = 1024
+_DYNAMIC = frozenset((  # bash gives these values of its own, whatever the line assigned
+    "RANDOM", "SRANDOM", "SECONDS", "LINENO", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "_",
+    "BASH_COMMAND", "FUNCNAME", "DIRSTACK", "GROUPS", "HISTCMD", "OLDPWD", "UID", "EUID", "PPID",
+    "BASH_SUBSHELL", "COMP_WORDBREAKS", "OPTIND", "OPTARG",
+))  # fmt: skip
 _ACTIVE = re.compile(r"[*?\[]")
 _SPACE = " \t\n"
 _INTEGER = re.compile(r"(?<![0-9A-Za-z_])(?:0|[1-9][0-9]{0,17})(?![0-9A-Za-z_])")
@@ -238,8 +243,10 @@ def _fields(parts: Sequence[Part], scope: Scope) -> list[tuple[list[Segment], bo
                     exists = exists or part.quoted or value.text != ""
         elif isinstance(part, Variable | CommandSub) and not part.quoted:
             text = _value(part, scope)
-            if text is not None and ("IFS" in scope.env and _plain(text) is None):
-                text = None
+            if text is not None and "IFS" in scope.env:
+                separators = scope.env["IFS"]
+                if not isinstance(separators, str) or any(c in separators + _SPACE for c in text):
+                    text = None
             if text is None:
                 current.append((None, False))
                 exists = many = True
@@ -303,6 +310,8 @@ def _value(part: Part, scope: Scope) -> str | None:
 
 def lookup(name: str, scope: Scope) -> str | None:
     """A variable's value: None is opaque, and an unset one is "" (see UNSET)."""
+    if name in _DYNAMIC or name in scope.env.get("\0odd", ()):
+        return None
     value = scope.env.get(name)
     if value is UNSET:
         return ""
@@ -329,6 +338,8 @@ def _variable(part: Variable, scope: Scope) -> str | None:
         certain = not is_set or value is not None
     else:
         raw = scope.env.get(name)
+        if name in _DYNAMIC or name in scope.env.get("\0odd", ()):
+            raw = None
         certain = raw is UNSET or isinstance(raw, str)
         is_set = isinstance(raw, str)
         value = lookup(name, scope)
@@ -350,6 +361,31 @@ def _variable(part: Variable, scope: Scope) -> str | None:
     if operator.endswith(("?", "=")):  # ends the shell; assigns
         return None
     return expand_text(part.argument, scope).text
+
+
+def assigned(word: Word) -> list[str]:
+    """Variables that expanding a word may set: `${x:=…}`, `$((x=…))`, `$((x++))`."""
+    if word.text is not None or not ("${" in word.raw or "$((" in word.raw):
+        return []
+    names: list[str] = []
+
+    def visit(parts: Sequence[Part]) -> None:
+        for part in parts:
+            match part:
+                case Variable(name=name, operator=operator, argument=argument):
+                    if operator in ("=", ":="):
+                        names.append(name)
+                    if argument is not None:
+                        visit(argument.parts)
+                case Arithmetic(raw=raw):
+                    if "=" in raw or "++" in raw or "--" in raw:
+                        names.extend(_NAME.findall(raw))
+                case Brace(alternatives=words) | Opaque(words=words):
+                    for item in words:
+                        visit(item.parts)
+
+    visit(word.parts)
+    return names
 
 
 def _arithmetic(part: Arithmetic, scope: Scope) -> str | None:

@@ -235,6 +235,8 @@ class Evaluator(Runner):
                     _, env, _, _ = world.leave()
                     world.env, world.stop, world.pipe = env, "", world.out
             for world in worlds:
+                if "\0lastpipe" in world.env:  # the last stage may have set any variable
+                    world.env = {k: v for k, v in world.env.items() if not k[:1].isalpha()}
                 _, _, world.stdin, world.out = world.leave()
                 world.write(world.pipe)
                 world.pipe = ""

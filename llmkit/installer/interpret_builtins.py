@@ -2,7 +2,9 @@
 
 A builtin changes one world: its variables, its status, what it printed. `env` holds, beside
 variables by name: "()NAME" functions, "@" the positional parameters (a tuple of Expanded; None: not
-known), "\\0x" exported names, "\\0e" set -e, "\\0glob" False once patterns may mean something else.
+known), "\\0x" exported names, "\\0l" names local to the running function, "\\0odd" names whose
+value bash changes (declare -i), "\\0e" set -e, "\\0lastpipe" that option, "\\0glob" False once
+patterns may mean something else.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def child_environment(
     for name, value in given.items():
         kept[name] = value.text
     kept["\0x"] = frozenset(kept)
+    kept["\0odd"] = env.get("\0odd", frozenset())
     return kept
 
 
@@ -192,7 +195,8 @@ def _stop(runner: Any, command: SimpleCommand, world: World) -> None:
 @builtin("export", "declare", "typeset", "local", "readonly")
 def _declare(runner: Any, command: SimpleCommand, world: World) -> None:
     world.status = 0
-    exports = command.argv[0].text == "export"
+    exports, odd = command.argv[0].text == "export", False
+    local = command.argv[0].text in ("local", "declare", "typeset") and bool(runner.calls)
     env = dict(world.env)
     for word in command.argv[1:]:
         text = word.text
@@ -201,6 +205,8 @@ def _declare(runner: Any, command: SimpleCommand, world: World) -> None:
             if "n" in head and not exports or text is None:
                 env = {}  # a name that stands for another: nothing is known any more
             exports = exports or "x" in head
+            odd = odd or any(letter in head for letter in "iluaAc")
+            local = local and "g" not in head
             continue
         match = _NAME.match(head)
         if match is None or (text is None and "=" not in head):
@@ -214,6 +220,10 @@ def _declare(runner: Any, command: SimpleCommand, world: World) -> None:
             env[name] = None
         elif command.argv[0].text == "local":
             env[name] = UNSET
+        if local:
+            env["\0l"] = env.get("\0l", frozenset()) | {name}
+        if odd:
+            env["\0odd"] = env.get("\0odd", frozenset()) | {name}
         if exports:
             env["\0x"] = env.get("\0x", frozenset()) | {name}
     world.env = env
@@ -274,6 +284,8 @@ def _set(runner: Any, command: SimpleCommand, world: World) -> None:
     world.status = 0
     if command.argv[0].text == "shopt":
         world.assign("\0glob", False)
+        if any(word.text in (None, "lastpipe") for word in command.argv):
+            world.assign("\0lastpipe", True)
         return
     words = command.argv[1:]
     position = 0

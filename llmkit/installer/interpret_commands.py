@@ -17,6 +17,7 @@ from llmkit.installer.expand import (
     OPAQUE,
     Expanded,
     Scope,
+    assigned,
     expand_text,
     expand_words,
     known,
@@ -105,6 +106,9 @@ class Runner(Redirections):
             argv = expand_words(node.words, scope)
         assignments = tuple((name, expand_text(word, scope)) for name, word in node.assignments)
         redirects = self.open(node.redirects, world) if node.redirects else ()
+        for word in node.words:
+            for name in assigned(word):
+                world.assign(name, None)
         cwd = world.env.get("PWD", "")
         argv = self._below_dev(argv, cwd, world)
         stdin = world.stdin
@@ -155,6 +159,8 @@ class Runner(Redirections):
             pairs = []
             for name, word in node.assignments:
                 value = expand_text(word, self.scope(world, nested=node.nested))
+                for other in assigned(word):
+                    world.assign(other, None)
                 world.assign(name, value.text)
                 pairs.append((name, value))
             opened = self.open(node.redirects, world) if node.redirects else ()
@@ -185,7 +191,8 @@ class Runner(Redirections):
         if text is None:
             return self.unknowable(command, worlds)
         name = program_name(text)
-        wrapped = command.wrappers != self.wrappers
+        taken_off = command.wrappers[len(self.wrappers) :]
+        wrapped = any(wrapper != "time" for wrapper in taken_off)
         function = None if wrapped else worlds[0].env.get("()" + name)
         if function is not None:
             return self._call(function, command, worlds)
@@ -306,6 +313,8 @@ class Runner(Redirections):
                 world.enter()
                 world.env = child_environment(world.env, given, clean=peeled.clean)
                 world.env["@"] = arguments
+                if peeled.root is not None:
+                    world.env["PWD"] = "/"
                 if peeled.kind == "stdin":
                     world.stdin = ""
             shell = peeled.shell or "bash"
@@ -353,9 +362,19 @@ class Runner(Redirections):
         if script is None:
             return self.unknowable(command, worlds)
         made = script
-        return self.around_command(
-            command, worlds, lambda w: self.nested(made, w, wrappers=(*self.wrappers, "eval"))
-        )
+        given = dict(command.assignments)
+
+        def body(inside: list[World]) -> list[World]:
+            for world in inside:
+                for name, value in given.items():
+                    world.assign(name, value.text)
+            after = self.nested(made, inside, wrappers=(*self.wrappers, "eval"))
+            for world in after:
+                for name in given:
+                    world.drop(name)
+            return after
+
+        return self.around_command(command, worlds, body)
 
     def _call(self, function: Function, command: SimpleCommand, worlds: list[World]) -> list[World]:
         self.called.add(id(function))
@@ -369,23 +388,19 @@ class Runner(Redirections):
                 self.opaque.append(command.text)
             return worlds
         outer = self.calls
+        given = dict(command.assignments)
         self.calls = (*self.calls, id(function))
         self.depth += 1
 
         def body(inside: list[World]) -> list[World]:
             for world in inside:
-                world.captured = {**world.captured}
-                world.env = {
-                    **world.env,
-                    "@": command.argv[1:],
-                    "\0@": (world.env.get("@"), world.env.get("\0@")),
-                }
-                for name, value in command.assignments:
-                    world.assign(name, value.text)
+                outer_env = world.env
+                world.env = {**outer_env, "@": command.argv[1:], "\0l": frozenset(given)}
+                world.env.update((name, value.text) for name, value in given.items())
+                world.env["\0outer"] = outer_env
             after = self.run(function.body, inside)
             for world in after:
-                values, previous = world.env.get("\0@") or (None, None)
-                world.env = {**world.env, "@": values, "\0@": previous}
+                _restore(world)
                 if world.stop == "return":
                     world.stop = ""
             return after
@@ -451,3 +466,15 @@ def _all_words(node: Simple) -> list[Word]:
     for redirect in node.redirects:
         words += [word for word in (redirect.target, redirect.heredoc) if word is not None]
     return words
+
+
+def _restore(world: World) -> None:
+    """Leave a function: its arguments and local variables end."""
+    env = world.env
+    outer = env.get("\0outer")
+    if outer is None:  # the function cleared all: nothing is known any more
+        world.env = {}
+        return
+    ending = {"@", "\0l", "\0outer", *env.get("\0l", ())}
+    kept = {name: value for name, value in env.items() if name not in ending}
+    world.env = {**kept, **{name: outer[name] for name in ending if name in outer}}
