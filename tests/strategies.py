@@ -177,6 +177,11 @@ _LINES = (
     "vgcreate vg {device}",
     "lvcreate -L {mib}M -n {word} vg",
     "lsblk {disk}",
+    "mkfs.ext4 -F {device} && mount --mkdir {device} {target}",
+    "mkfs.btrfs -f {device} && mount {device} /mnt && mkdir -p /mnt/boot",
+    "mkswap {device} && swapon {device}",
+    "umount -R /mnt; sgdisk -o {disk} && sgdisk -n 1:0:+2G -n 2:0:0 {disk}",
+    "mount {device} /mnt && rsync -a / /mnt/ && arch-chroot /mnt useradd {word}",
 )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,14 +18,19 @@ _Slots = tuple[tuple[tuple[Callable[[Any], Any], Callable[[Any, Any], None]], ..
                dict[str, Callable[[Any, Any], None]]]  # fmt: skip
 
 
-@cache
+_known: dict[type, _Slots] = {}  # what _slots found, by class
+
+
 def _slots(cls: type) -> _Slots:
     """Readers and writers of a class's slots; they are C functions, and write to frozen values."""
+    if cls in _known:
+        return _known[cls]
     slots = [(item.name, getattr(cls, item.name)) for item in fields(cls)]
-    return (
+    _known[cls] = (
         tuple((slot.__get__, slot.__set__) for _, slot in slots),
         {name: slot.__set__ for name, slot in slots},
     )
+    return _known[cls]
 
 
 def replace(value: T, /, **changes: Any) -> T:
@@ -35,8 +39,9 @@ def replace(value: T, /, **changes: Any) -> T:
     Raises:
         TypeError: the class has no such field.
     """
-    pairs, writers = _slots(type(value))
-    new = object.__new__(type(value))
+    cls: type = type(value)
+    pairs, writers = _slots(cls)
+    new: T = object.__new__(cls)
     for read, write in pairs:
         write(new, read(value))
     for name, changed in changes.items():

@@ -1,8 +1,7 @@
-"""Mount and unmount: mount, umount, findmnt, mountpoint (util-linux 2.38).
+"""Mount file systems: mount (util-linux 2.38); umount.py holds the opposite.
 
 From the manual pages and trials on loop devices: a device without a file system cannot be mounted
-(32), nor one that is mounted at the same place already; the mount point must exist; a device name
-given to umount undoes its latest mount; what is mounted below keeps a mount busy.
+(32), nor one that is mounted at the same place already; the mount point must exist.
 """
 
 from __future__ import annotations
@@ -247,10 +246,10 @@ def _move(state: SystemState, source: str, target: str, root: str) -> Result:
 
 def _remount(state: SystemState, operands: list[str], words: tuple[str, ...], root: str) -> Result:
     full = vfs.absolute(operands[-1], root)
-    index = next((i for i in _backwards(state) if state.mounts[i].target == full), None)
+    index = next((i for i in backwards(state) if state.mounts[i].target == full), None)
     node = vfs.device(state, operands[-1])
     if index is None and node is not None:
-        index = next((i for i in _backwards(state) if state.mounts[i].source == node), None)
+        index = next((i for i in backwards(state) if state.mounts[i].source == node), None)
     if index is None:
         if full == "/":
             return Result(state, "")
@@ -264,7 +263,8 @@ def _remount(state: SystemState, operands: list[str], words: tuple[str, ...], ro
     return Result(replace(state, mounts=mounts), "", events=(Event("mount", "", full),))
 
 
-def _backwards(state: SystemState) -> range:
+def backwards(state: SystemState) -> range:
+    """Indices of the mounts, the latest first."""
     return range(len(state.mounts) - 1, -1, -1)
 
 
@@ -315,136 +315,3 @@ def _mount_all(state: SystemState, options: Options, root: str) -> Result:
     if failed:
         raise CommandFailed(failed, status=32, state=state, events=tuple(events))
     return Result(state, "", events=tuple(events))
-
-
-@effect("umount", "unmount")
-def umount(state: SystemState, argv: Argv) -> Result:
-    """Unmount (umount(8)).
-
-    Covered: directories and devices, several of them (each on its own: what can be unmounted is),
-    tags, -R (with everything below), -l (at once, with everything below), -A, -a, -f, -n, -r, -v.
-    Raises CommandFailed (32) when nothing is mounted there, DeviceBusy while something is mounted
-    below.
-    """
-    options = parse(
-        "umount", argv.args, "aAcdfhilnN:O:qRrt:vV",
-        ("all", "all-targets", "no-canonicalize", "detach-loop", "fake", "force", "help",
-         "internal-only", "lazy", "no-mtab", "namespace=", "test-opts=", "recursive", "read-only",
-         "types=", "verbose", "version", "quiet"),
-    )  # fmt: skip
-    if argv.program == "unmount":
-        raise CommandFailed("unmount: there is no such command; it is called umount", status=127)
-    recursive, lazy = options.has("-R", "--recursive"), options.has("-l", "--lazy")
-    events: list[Event] = []
-    failed: CommandFailed | None = None
-    if options.has("-a", "--all"):
-        kept = tuple(m for m in state.mounts if m.target == "/" or m.target.startswith("/run/"))
-        gone = [Event("unmount", m.source, m.target) for m in state.mounts if m not in kept]
-        return Result(replace(state, mounts=kept), "", events=tuple(gone))
-    if not options.operands:
-        raise CommandFailed("umount: no directory or device given")
-    for word in options.operands:
-        try:
-            while True:
-                index = _which(state, word, argv.root)
-                if not recursive and not lazy:
-                    _free(state, index)
-                state, gone = _detach(state, index, recursive or lazy)
-                events += gone
-                if not options.has("-A", "--all-targets"):
-                    break
-                if not _again(state, word):
-                    break
-        except CommandFailed as error:
-            failed = failed or error
-    if failed is not None:
-        failed.state, failed.events = state, tuple(events)
-        raise failed
-    return Result(state, "", events=tuple(events))
-
-
-def _again(state: SystemState, word: str) -> bool:
-    node = vfs.device(state, word)
-    return node is not None and any(m.source == node for m in state.mounts)
-
-
-def _which(state: SystemState, word: str, root: str) -> int:
-    """The index of the mount that `word` (directory, device or tag) means."""
-    node = vfs.device(state, word)
-    if node is not None:
-        for index in _backwards(state):
-            if state.mounts[index].source == node:
-                return index
-        raise CommandFailed(f"umount: {node} is not mounted", status=32)
-    if word.startswith("/dev/") and not vfs.exists(state, word):
-        raise NoSuchDevice(
-            f"umount: {word} does not exist; this machine has {vfs.listing(state)}", status=32
-        )
-    full = vfs.absolute(word, root)
-    for index in _backwards(state):
-        if state.mounts[index].target == full:
-            return index
-    if "=" in word and not word.startswith("/"):
-        raise NoSuchDevice(f"umount: there is no device with {word}", status=32)
-    if vfs.exists(state, word, root) is False:
-        raise CommandFailed(f"umount: {full} does not exist", status=32)
-    raise CommandFailed(f"umount: nothing is mounted at {full}", status=32)
-
-
-def _below(state: SystemState, index: int) -> list[int]:
-    """Mounts that lie on top of this one: later, and at or below its directory."""
-    target = state.mounts[index].target
-    prefix = target.rstrip("/") + "/"
-    return [
-        later
-        for later in range(index + 1, len(state.mounts))
-        if state.mounts[later].target == target or state.mounts[later].target.startswith(prefix)
-    ]
-
-
-def _free(state: SystemState, index: int) -> None:
-    held = _below(state, index)
-    target = state.mounts[index].target
-    if held:
-        raise DeviceBusy(
-            f"umount: {target} is busy: {state.mounts[held[-1]].target} is mounted below it; "
-            f"unmount that first, or umount -R {target}",
-            status=32,
-        )
-    if target == "/":
-        raise DeviceBusy("umount: / is the running system", status=32)
-    for mount_ in state.mounts:  # a file on it is in use as a loop device
-        if mount_.source.startswith(target + "/") and not mount_.source.startswith("/dev/"):
-            raise DeviceBusy(f"umount: {target} is busy: {mount_.source} is mounted", status=32)
-
-
-def _detach(state: SystemState, index: int, below: bool) -> tuple[SystemState, list[Event]]:
-    gone = {index, *(_below(state, index) if below else ())}
-    events = [
-        Event("unmount", m.source if m.source.startswith("/dev/") else "", m.target)
-        for i, m in reversed(list(enumerate(state.mounts)))
-        if i in gone
-    ]
-    mounts = tuple(m for i, m in enumerate(state.mounts) if i not in gone)
-    return replace(state, mounts=mounts), events
-
-
-@effect("findmnt", "mountpoint")
-def findmnt(state: SystemState, argv: Argv) -> Result:
-    """Ask for mounts (findmnt(8), mountpoint(1)): status 1 when what is asked for is not mounted."""
-    letters = "qdx" if argv.program == "mountpoint" else (
-        "AabcCd:DeF:fhiJklM:mnN:o:O:pPrRsS:T:t:uUvVw::x")  # fmt: skip
-    words = [w for w in argv.args if not w.startswith("--")]
-    options = parse(argv.program, words, letters)
-    asked = [*options.operands, *options.all("-M", "-S")]
-    if options.has("-T"):  # any file: it is on some file system
-        return Result(state, None, events=(Event("read"),))
-    for word in asked[:1]:
-        node = vfs.device(state, word)
-        full = vfs.absolute(word, argv.root)
-        if word.startswith("/dev/") and node is None:
-            raise NoSuchDevice(f"{argv.program}: {word} does not exist")
-        known = {m.target for m in state.mounts} | {"/", "/dev", "/proc", "/sys", "/run"}
-        if full not in known and not any(m.source == node for m in state.mounts):
-            raise CommandFailed(f"{argv.program}: nothing is mounted at {word}")
-    return Result(state, None, events=(Event("read"),))
