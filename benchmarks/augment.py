@@ -8,7 +8,8 @@ Runs, one after the other, on the shipped conversations: a plain-Python baseline
 with 2; and augment with many machines and few wordings each (the default's shape), where planning
 (rendering, running commands, asking the guard) weighs most. Times are wall clock from the start of
 the process to its end, start-up and plots included; memory is the sum over the processes of a run,
-sampled every 50 ms. A table of where the time goes follows, from one process without a profiler.
+sampled every 50 ms. Processor seconds say more than wall clock on a machine that others use.
+A table of where the time goes follows, from one process without a profiler.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -53,9 +55,10 @@ def resident(pid: int) -> int:
     return total
 
 
-def measured(arguments: list[str]) -> tuple[float, int]:
-    """(seconds, peak bytes) of a command; exits when it fails."""
+def measured(arguments: list[str]) -> tuple[float, float, int]:
+    """(seconds, processor seconds, peak bytes) of a command; exits when it fails."""
     start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment)
     peak = 0
@@ -64,7 +67,9 @@ def measured(arguments: list[str]) -> tuple[float, int]:
         time.sleep(0.05)
     if process.returncode:
         sys.exit(f"{' '.join(arguments)} failed with {process.returncode}")
-    return time.perf_counter() - start, peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - start, used, peak
 
 
 # -- the baseline ----------------------------------------------------------------------------------
@@ -228,23 +233,23 @@ def main() -> None:
         rows = []
         for label, arguments in runs:
             shutil.rmtree(folder / "out", ignore_errors=True)
-            seconds, peak = measured(arguments)
+            seconds, used, peak = measured(arguments)
             manifest = folder / "out" / "manifest.json"
             done = count if "baseline" in arguments else 0
             if not done:
                 done = json.loads(manifest.read_text())["counts"]["snapshots"]
-            rows.append((label, done, seconds, peak))
+            rows.append((label, done, seconds, used, peak))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     first = rows[0][1] / rows[0][2]
     print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f} at the end")
-    print(f"| {'run':44} | snapshots | seconds | per second | ratio | peak MB |")
-    print(f"|{'-' * 46}|----------:|--------:|-----------:|------:|--------:|")
-    for label, done, seconds, peak in rows:
+    print(f"| {'run':44} | snapshots | seconds | CPU s | per second | ratio | peak MB |")
+    print(f"|{'-' * 46}|----------:|--------:|------:|-----------:|------:|--------:|")
+    for label, done, seconds, used, peak in rows:
         rate = done / seconds
         print(
-            f"| {label:44} | {done:9,} | {seconds:7.1f} | {rate:10,.0f} | {rate / first:5.2f} "
-            f"| {peak / 1e6:7.0f} |"
+            f"| {label:44} | {done:9,} | {seconds:7.1f} | {used:5.1f} | {rate:10,.0f} "
+            f"| {rate / first:5.2f} | {peak / 1e6:7.0f} |"
         )
     print(f"\n| {'step':52} | µs each |     times |")
     print(f"|{'-' * 54}|--------:|----------:|")

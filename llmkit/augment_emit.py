@@ -26,9 +26,7 @@ from llmkit.noise import Noise
 from llmkit.records import Conversation, Located, check_record, validator
 from llmkit.split import TEST, fingerprint, normal
 
-BLOCK = 500  # variations that share a random generator: bounds a unit, whatever `variations` is
-UNIT = 2000  # snapshots in a unit, about: 4 MB
-_FORMS = 100_000  # encoded wordings that are kept
+UNIT = 1500  # snapshots in a unit, about: 3 MB, and 10 MB of a long conversation
 _MASK = (1 << 64) - 1
 _MIX = 0x9E3779B97F4A7C15  # odd, 64 bits of the golden ratio: spreads keys
 
@@ -108,19 +106,30 @@ def lengths(job: Job, truncations: bool | int, seed: int) -> list[int]:
 
 def pieces(index: int, job: Job, cfg: Any) -> Iterator[Piece]:
     """Everything that is to be written for a conversation, in order."""
-    blocks = -(-cfg.variations // BLOCK)
+    turns = len(job.conversation.turns)
     for machine in range(cfg.scenarios_per_conversation):
-        for block in range(blocks):
+        for block in range(-(-cfg.variations // _block(turns))):
             yield Piece(index, None, machine, block)
     for length in lengths(job, cfg.truncations, cfg.seed):
-        for block in range(blocks):
+        for block in range(-(-cfg.variations // _block(length))):
             yield Piece(index, length, 0, block)
+
+
+def _block(turns: int) -> int:
+    """Variations that share a random generator: they bound a unit, whatever `variations` is."""
+    return max(UNIT // turns, 1)
+
+
+def _count(piece: Piece, job: Job, cfg: Any) -> tuple[int, int]:
+    """(turns, variations) of a piece."""
+    turns = piece.length or len(job.conversation.turns)
+    return turns, min(_block(turns), cfg.variations - piece.block * _block(turns))
 
 
 def size_of(piece: Piece, job: Job, cfg: Any) -> int:
     """Snapshots that a piece gives at most."""
-    turns = piece.length or len(job.conversation.turns)
-    return turns * min(BLOCK, cfg.variations - piece.block * BLOCK)
+    turns, variations = _count(piece, job, cfg)
+    return turns * variations
 
 
 def units(jobs: Sequence[Job], cfg: Any) -> Iterator[tuple[Piece, ...]]:
@@ -153,6 +162,7 @@ class Emitter:
         )  # fmt: skip
         self.is_valid = validator("snapshot").is_valid
         self.forms: dict[tuple[Wording, int, str], _Form] = {}
+        self.job = -1
         self.planned: tuple[Piece | None, Plan | None] = (None, None)
 
     def plan(self, piece: Piece) -> Plan:
@@ -176,6 +186,9 @@ class Emitter:
     def batch(self, unit: tuple[Piece, ...]) -> Batch:
         """The snapshots of a unit. A conversation that cannot be held ends it: `failed`."""
         batch = Batch(unit[0].job)
+        if self.job != batch.job:  # wordings are shared by the machines of one conversation
+            self.job = batch.job
+            self.forms.clear()
         lines: list[bytes] = []
         unmodelled: dict[str, None] = {}
         seen: set[int] = set()
@@ -207,7 +220,7 @@ class Emitter:
         job = self.jobs[piece.job]
         turns = [self._ready(job, piece, made, number, batch) for number in range(len(made.turns))]
         draw = random.Random(seed_of(self.seed(piece), piece.block)).random
-        count = min(BLOCK, self.cfg.variations - piece.block * BLOCK)
+        _, count = _count(piece, job, self.cfg)
         rate, pool = self.noise.rate, self.noise.pool
         is_valid, write = self.is_valid, lines.append
         keys, tag_of = batch.keys.append, batch.tag_of.append
@@ -306,8 +319,6 @@ class Emitter:
                 text = slipped
         message = {"role": "user", "content": text}
         form = _Form(message, orjson.dumps(message), key_of(text), fingerprint(text))
-        if len(self.forms) >= _FORMS:
-            self.forms.clear()
         self.forms[wording, slip, job.side] = form
         return form
 

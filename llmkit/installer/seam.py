@@ -114,7 +114,7 @@ def _templates() -> tuple[Path, ...]:
     return (find_toolkit().templates,)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # a check tries the same machines again and again
 def _begin(machine: Machine, start: str) -> SystemState:
     state = machine.state
     if start == "empty":
