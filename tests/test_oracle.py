@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.oracle.client import Sandbox, obstacle
 from tests.oracle.machine import COUNTS, DiskMachine
 
-SEQUENCES = int(os.environ.get("LLMKIT_ORACLE", "60"))
+SEQUENCES = int(os.environ.get("LLMKIT_ORACLE", "30"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_effects_do_what_the_real_tools_do(sandbox: Sandbox) -> None:
             derandomize=not random,
             print_blob=False,
             report_multiple_bugs=False,
-            phases=(Phase.generate,) if quick else (Phase.generate, Phase.shrink),
+            phases=(Phase.generate,) if quick or not random else (Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -123,7 +123,8 @@ def test_random_text_raises_only_a_syntax_error(text: str) -> None:
     ["a\0b", "a\x1b[0m", "a\rb", "a\x7f", "a 'b", 'a "b', "a `b", "$(a", "${a", "a &&", "| a",
      "a ;; b", "a;&>> b", "fi", "do a", "echo (a)", "a(b)", "}", "if a; fi", "a <", "(", "()", "{ }", "{ a }",
      "a & && b", "in", "]]", "while ! a;\n do]] b; done", "for i in 1 2\ndo$x a\ndone",
-     "for i;; do a; done", "a >\nb", "a &>(b)", "cat <<E\nx", "case x in a) b"],
+     "for i;; do a; done", "a >\nb", "a &>(b)", "for\n d in a; do b; done", "a \\ \ncase x in a) b esac",
+     "for d in a; do b; done \\ ", "A=(1[ 2)", "function f{ a; }", "cat <<E\nx", "case x in a) b"],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
     """Control characters, unbalanced quotes and broken grammar are refused."""

@@ -57,7 +57,11 @@ class Builder(Compound):
         root = _PARSER.parse(self.masked.encode("ascii")).root_node
         if root.has_error:
             raise self.error("not a shell command", _first_error(root))
-        body = self.sequence(self.children(root)) if root.child_count else Sequence(())
+        children = self.children(root)
+        first, last = (children[0].start_byte, children[-1].end_byte) if children else (0, 0)
+        if (self.masked[:first] + self.masked[last:]).strip(" \t\n"):
+            raise ShellSyntaxError("not a shell command", last)
+        body = self.sequence(children)
         if len(self.used) != len(self.operators):
             raise ShellSyntaxError("a redirection stands where it is not read")
         return Script(body, text)

@@ -113,8 +113,14 @@ class Compound:
         condition = self.block(children[1:-1], node)
         return While(condition, self._do_group(children[-1]), children[0].type == "until")
 
+    def one_line(self, first: TSNode, second: TSNode) -> None:
+        """`for` and `case` stand on one line with their word."""
+        if "\n" in self.masked[first.end_byte : second.start_byte]:
+            raise self.error("a word is missing", first)
+
     def _for_statement(self, node: TSNode) -> Node:
         children = self.children(node)
+        self.one_line(children[0], children[1])
         name = self.text[children[1].start_byte : children[1].end_byte]
         if not _ATOM_NAME.fullmatch(name):
             raise self.error("not a variable's name", children[1])
@@ -154,6 +160,7 @@ class Compound:
 
     def _case_statement(self, node: TSNode) -> Node:
         children = self.children(node)
+        self.one_line(children[0], children[1])
         word, stop = self.reader.word(children[1].start_byte)
         position = 2
         while children[position].type != "in":
@@ -194,6 +201,10 @@ class Compound:
             terminator, rest = rest[-1].type, rest[:-1]
         elif not last:
             raise self.error("a ;; is missing", node)
+        elif rest and rest[-1].type not in (";", "&"):
+            behind = self.masked[rest[-1].end_byte :]
+            if "\n" not in behind[: len(behind) - len(behind.lstrip(" \t\n"))]:
+                raise self.error("a ;; is missing", node)
         return tuple(patterns), self.sequence(rest), terminator
 
     def _function_definition(self, node: TSNode) -> Node:

@@ -127,6 +127,8 @@ class WordReader:
                 word, stop = self.word(i)
                 if stop == i or stop > end:
                     raise ShellSyntaxError(f"unexpected {self.text[i]!r}", i)
+            if newlines and "[" in word.raw and "]" not in word.raw:
+                raise ShellSyntaxError("a [ is not closed", i)
             out.append(word)
             i = stop
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from llmkit.installer.state import Disk, SystemState
+from llmkit.installer.state import Disk, Partition, SystemState
 
 MIB = 1 << 20
 Draw = Callable[[st.SearchStrategy], object]  # type: ignore[type-arg]
@@ -147,10 +147,30 @@ def places(draw: Draw, disk: Disk, near: tuple[int, ...]) -> str:
     ]))  # fmt: skip
 
 
+def _gaps(disk: Disk, parts: tuple[Partition, ...], role: str) -> list[tuple[int, int]]:
+    """Free space in whole MiB, from and to; where parted has room for a logical partition's record
+    a MiB later. All of the disk when there is none."""
+    logical = role == "logical"
+    low, high = 1, disk.size // MIB - 1
+    extended = next((part for part in parts if part.role == "extended"), None)
+    if logical and extended is not None:
+        low, high = -(-extended.start // MIB) + 1, extended.end // MIB
+    found, at = [], low
+    rows = sorted((p for p in parts if (p.role == "logical") == logical), key=lambda p: p.start)
+    for part in rows:
+        if part.start // MIB - logical > at:
+            found.append((at, part.start // MIB - logical))
+        at = max(at, -(-part.end // MIB) + logical)
+    if high > at:
+        found.append((at, high))
+    return found or [(1, disk.size // MIB - 1)]
+
+
 @st.composite
 def _parted_step(draw: Draw, disk: Disk, table: str, fresh: bool) -> list[str]:
     parts = () if fresh else disk.partitions
-    kind = draw(st.sampled_from("mmmmmmrrnssttR" if parts else "m"))
+    kind = draw(st.sampled_from(("mmmmmmrrnssttR" if table == "gpt" else "mmmmrsstR")
+                                if parts else "m"))  # fmt: skip
     if kind == "m":
         words = ["mkpart"]
         borders = tuple(b for part in parts for b in (part.start, part.end))
@@ -167,10 +187,13 @@ def _parted_step(draw: Draw, disk: Disk, table: str, fresh: bool) -> list[str]:
         if role != "extended" and draw(st.booleans()):
             words.append(draw(st.sampled_from(
                 ["ext4", "fat32", "linux-swap", "btrfs", "xfs", "ntfs", "fat16"])))  # fmt: skip
-        if draw(st.booleans()):
-            start = draw(places(disk, (MIB, *borders)))
-        else:
-            start = draw(st.sampled_from(["1MiB", "0%", "1", *[f"{b // MIB}MiB" for b in borders]]))
+        if draw(st.integers(0, 2)):
+            first, last = draw(st.sampled_from(_gaps(disk, parts, role)))
+            start = draw(st.sampled_from([f"{first}MiB", f"{first}MiB", f"{first * MIB // 512}s"]))
+            size = draw(st.integers(1, max(last - first, 1)))
+            end = draw(st.sampled_from([f"{first + size}MiB", f"{last}MiB", "100%"]))
+            return [*words, start, end]
+        start = draw(places(disk, (MIB, *borders)))
         end = draw(st.one_of(
             places(disk, borders).filter(lambda text: text not in _AT_START),
             st.just("100%"), st.just("-1s"), st.just("-1MiB")))  # fmt: skip
@@ -183,8 +206,8 @@ def _parted_step(draw: Draw, disk: Disk, table: str, fresh: bool) -> list[str]:
     if kind == "R":
         end = draw(st.one_of(places(disk, tuple(part.end for part in parts)), st.just("100%")))
         return ["resizepart", number, end]
-    flags = ["boot", "esp", "lvm", "raid", "swap", "hidden", "lba", "bios_grub", "legacy_boot",
-             "msftdata", "diag", "bls_boot"]  # fmt: skip
+    flags = ["boot", "esp", "lvm", "raid", "swap", "hidden", "diag", "bls_boot"]
+    flags += ["bios_grub", "legacy_boot", "msftdata"] if table == "gpt" else ["lba"]
     flag = draw(st.sampled_from(flags))
     if kind == "t":
         return ["toggle", number, flag]
@@ -201,7 +224,7 @@ def sfdisk(draw: Draw, state: SystemState) -> Command:
     if kind == "A":
         return Command(("sfdisk", "-A", disk.path, str(draw(numbers(disk)))))
     if kind == "t":
-        word = draw(st.sampled_from(["U", "S", "L", "uefi", "83", "zz"]))
+        word = draw(st.sampled_from(["U", "S", "L", "uefi", "linux", "swap"]))
         return Command(("sfdisk", "--part-type", disk.path, str(draw(numbers(disk))), word))
     if kind == "l":
         return Command(("sfdisk", "--part-label", disk.path, str(draw(numbers(disk))), "data"))
@@ -258,7 +281,9 @@ def fdisk(draw: Draw, state: SystemState) -> Command:
         table = "gpt" if lines == ["g"] else "msdos"
     end = st.one_of(st.just(""), _numbered("+{}M", 1, 300), _numbered("+{}G", 1, 2),
                     _numbered("-{}M", 1, 100), _numbered("+{}", 2048, 99999))  # fmt: skip
-    several = not lines and len(disk.partitions) > 1  # with one, fdisk asks for no number
+    # with one partition fdisk asks for no number; what it does to extended ones is not modelled
+    several = not lines and len(disk.partitions) > 1
+    several = several and not any(part.role == "extended" for part in disk.partitions)
     for step in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from("nndtap" if several and step == 0 else "nnnp"))
         lines.append(kind)

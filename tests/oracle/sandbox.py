@@ -171,6 +171,7 @@ class Machine:
 
     def __init__(self, shim: str) -> None:
         self.disks: list[Disk] = []
+        self.seen: dict[str, dict[str, Any]] = {}  # of disks that no command touched since
         self.environment = {**ENVIRONMENT, **({"LD_PRELOAD": shim} if shim else {})}
 
     def mounts(self) -> list[tuple[str, str, str]]:
@@ -195,6 +196,7 @@ class Machine:
         for disk in self.disks:
             disk.detach()
         self.disks = []
+        self.seen = {}
         for each in disks:
             self.disks.append(Disk(each["name"], each["size"], each.get("sector", 512)))
 
@@ -229,10 +231,15 @@ class Machine:
                     disk.reread()
         for disk in self.disks:
             disk.nodes()
+            if any(disk.path in word for word in argv):
+                self.seen.pop(disk.name, None)
         return {"status": status, "error": error.decode(errors="replace")[-2000:]}
 
     def observe(self) -> dict[str, Any]:
-        disks = {disk.name: self._disk(disk) for disk in self.disks}
+        for disk in self.disks:
+            if disk.name not in self.seen:
+                self.seen[disk.name] = self._disk(disk)
+        disks = {disk.name: self.seen[disk.name] for disk in self.disks}
         return {"disks": disks, "mounts": self.mounts(), "swaps": self.swaps()}
 
     def _disk(self, disk: Disk) -> dict[str, Any]:
