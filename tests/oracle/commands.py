@@ -291,6 +291,8 @@ def fdisk(draw: Draw, state: SystemState) -> Command:
             if table == "msdos":
                 lines.append(draw(st.sampled_from(["p", "p", "e", "l", ""])))
             lines += ["", "", draw(end)]
+            if table == "msdos":
+                break  # after an answer that fdisk refuses, the rest answers other questions
         elif kind == "d":
             lines.append(draw(st.sampled_from(["", "1", "2"])))
         elif kind == "t":
