@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 from llmkit.augment_emit import Batch, Emitter, Job, Piece, Tag, units
 from llmkit.split import TEST, TRAIN
 
+_AHEAD = 6  # units a worker that may be under way or waiting: bounds what is in memory
+_FEW = 8  # conversations a worker below which a conversation's units go to all workers
 _KEYS = 500_000  # snapshots of one conversation among which repeats are looked for
 
 FILES = {TRAIN: "training/augmented_dataset.jsonl", TEST: "testing/test_dataset.jsonl"}
@@ -92,22 +94,32 @@ def batches(
         emitter = Emitter(cfg, jobs, taken)
         yield from map(emitter.batch, wanted)
         return
-    pool = ProcessPoolExecutor(
-        cfg.workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(cfg, list(jobs), taken),
-    )
+    # A pool of one for each worker: what a conversation needs (its plan, its slipped wordings) is
+    # made once, by the worker that all its units go to. Few conversations are dealt out by unit.
+    pools = [
+        ProcessPoolExecutor(
+            1,
+            multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(cfg, list(jobs), taken),
+        )
+        for _ in range(cfg.workers)
+    ]
+    by_job = len(jobs) >= _FEW * cfg.workers
     waiting: deque[Future[Batch]] = deque()
     try:
-        for unit in wanted:
-            waiting.append(pool.submit(_work, unit))
-            if len(waiting) > 2 * cfg.workers:  # bounds what is in memory
+        for count, unit in enumerate(wanted):
+            place = unit[0].job if by_job else count
+            waiting.append(pools[place % cfg.workers].submit(_work, unit))
+            if len(waiting) > _AHEAD * cfg.workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True)
 
 
 class Writer:

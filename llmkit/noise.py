@@ -10,11 +10,12 @@ what was said is none: negations and single letters are left alone too.
 
 from __future__ import annotations
 
-import random
 import re
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
+from typing import TypeVar
 
 _TOKEN = re.compile(r"\S+")
 _PLAIN = re.compile(r"([(\"']*)([A-Za-z]+(?:'[a-z]+)?)([)\"'.,!?;]*)")
@@ -23,6 +24,7 @@ _KEEP = frozenset(
     "uefi bios".split()
 )
 
+_T = TypeVar("_T")
 _TRIES = 4  # a way that finds nothing to do (no comma, a short word) leaves the text as it was
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -39,6 +41,41 @@ def _neighbours() -> dict[str, str]:
 
 
 NEIGHBOURS = _neighbours()
+
+
+class _Dice:
+    """Draws that follow from a text. Setting up random.Random takes longer than a slip does, and a
+    slip needs a handful of draws."""
+
+    __slots__ = ("_place", "_pool", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text.encode()
+        self._pool = blake2b(self._text).digest()
+        self._place = 0
+
+    def _next(self) -> int:
+        if self._place == len(self._pool):
+            self._pool, self._place = blake2b(self._pool + self._text).digest(), 0
+        self._place += 4
+        return int.from_bytes(self._pool[self._place - 4 : self._place], "big")
+
+    def below(self, limit: int) -> int:
+        """0 to limit - 1; `limit` is small beside the 2**32 values of a draw."""
+        return self._next() % limit
+
+    def choice(self, items: Sequence[_T]) -> _T:
+        """One of the items."""
+        return items[self._next() % len(items)]
+
+    def weighed(self, items: Sequence[_T], weights: Sequence[float]) -> _T:
+        """One of the items, by weight."""
+        place = self._next() / 2**32 * sum(weights)
+        for item, weight in zip(items, weights, strict=True):
+            place -= weight
+            if place < 0:
+                return item
+        return next(item for item, weight in zip(items, weights, strict=True) if weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +104,12 @@ class Noise:
         weights = (self.casing, self.punctuation, self.keys, self.letters)
         if not any(weights):
             return text
-        rng = random.Random(zlib.crc32(f"{seed}\0{index}\0{text}".encode()))  # quicker than text
+        dice = _Dice(f"{seed}\0{index}\0{text}")
         fixed = [value for value in keep if value in text]
         for _ in range(_TRIES):
             slipped = text
-            for way in rng.choices(_WAYS, weights, k=rng.randint(1, self.slips)):
-                slipped = way(slipped, rng, keep)
+            for _ in range(1 + dice.below(self.slips)):
+                slipped = dice.weighed(_WAYS, weights)(slipped, dice, keep)
             whole = all(map(slipped.__contains__, fixed))
             if slipped != text and whole and any(map(str.isalnum, slipped)):
                 return slipped
@@ -106,14 +143,14 @@ def _spots(text: str, keep: tuple[str, ...]) -> list[tuple[int, int]]:
     return spots
 
 
-def _case(text: str, rng: random.Random, keep: tuple[str, ...]) -> str:
+def _case(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
     """All words lower, upper or with a capital; or one word shouted."""
     spots = _spots(text, keep)
     if not spots:
         return text
-    change = rng.choice((str.lower, str.lower, str.upper, str.capitalize))
-    if rng.random() < 0.3:
-        spots = [rng.choice(spots)]
+    change = dice.choice((str.lower, str.lower, str.upper, str.capitalize))
+    if dice.below(10) < 3:
+        spots = [dice.choice(spots)]
     elif change is str.capitalize:
         spots = spots[:1]
     for start, end in spots:
@@ -121,18 +158,18 @@ def _case(text: str, rng: random.Random, keep: tuple[str, ...]) -> str:
     return text
 
 
-def _punctuate(text: str, rng: random.Random, keep: tuple[str, ...]) -> str:
+def _punctuate(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
     """No full stop, three of them, an exclamation mark, a lost comma, two spaces."""
-    way = rng.randrange(5)
+    way = dice.below(5)
     if way == 0:
         return text.rstrip(".!?") or text
     if way == 1:
-        return text.rstrip(".!?") + rng.choice(("...", "!!", "??" if text.endswith("?") else " !"))
+        return text.rstrip(".!?") + dice.choice(("...", "!!", "??" if text.endswith("?") else " !"))
     if way == 2:
         return text.replace(", ", " ", 1)
     if way == 3:
         return text.replace("'", "", 1) if not any("'" in value for value in keep) else text
-    place = text.find(" ", rng.randrange(len(text)))
+    place = text.find(" ", dice.below(len(text)))
     return text if place < 0 else text[:place] + " " + text[place:]
 
 
@@ -141,27 +178,27 @@ def _long_spots(text: str, keep: tuple[str, ...]) -> list[tuple[int, int]]:
     return [(start, end) for start, end in _spots(text, keep) if end - start >= 4]
 
 
-def _slip(text: str, rng: random.Random, keep: tuple[str, ...]) -> str:
+def _slip(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
     """A neighbouring key instead of, or beside, the right one."""
     spots = _long_spots(text, keep)
     if not spots:
         return text
-    start, end = rng.choice(spots)
-    place = rng.randrange(start + 1, end)
+    start, end = dice.choice(spots)
+    place = start + 1 + dice.below(end - start - 1)
     near = NEIGHBOURS.get(text[place].lower())
     if not near:
         return text
-    return text[:place] + rng.choice(near) + text[place + rng.randrange(2) :]
+    return text[:place] + dice.choice(near) + text[place + dice.below(2) :]
 
 
-def _letters(text: str, rng: random.Random, keep: tuple[str, ...]) -> str:
+def _letters(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
     """A letter lost, doubled, or swapped with the next."""
     spots = _long_spots(text, keep)
     if not spots:
         return text
-    start, end = rng.choice(spots)
-    place = rng.randrange(start + 1, end)
-    way = rng.randrange(3)
+    start, end = dice.choice(spots)
+    place = start + 1 + dice.below(end - start - 1)
+    way = dice.below(3)
     if way == 0:
         return text[:place] + text[place + 1 :]
     if way == 1:

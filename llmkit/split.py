@@ -16,7 +16,7 @@ from llmkit.records import Conversation
 
 TRAIN, TEST = "train", "test"
 
-_NOT_WORDS = re.compile(r"[^\w/.{}]+")
+_WORDS = re.compile(r"[\w/{}]+")  # slots and paths are words
 
 
 def side(identifier: str, *, test: float = 0.15, salt: str = "") -> str:
@@ -27,7 +27,7 @@ def side(identifier: str, *, test: float = 0.15, salt: str = "") -> str:
 
 def normal(wording: str) -> str:
     """A wording without what does not make it another one: case, spaces, punctuation."""
-    return " ".join(_NOT_WORDS.sub(" ", wording.casefold()).replace(".", " ").split())
+    return " ".join(_WORDS.findall(wording.casefold()))
 
 
 def wordings(conversations: Iterable[Conversation]) -> set[str]:
