@@ -31,6 +31,8 @@ from llmkit.installer.shell_scan import Prepared
 from llmkit.installer.shell_words import ASSIGNMENT, MAX_DEPTH, WordReader
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
+_FD = re.compile(r"\d+|\{[A-Za-z_]\w*\}")
+_BAD_SUBSCRIPT = re.compile(r"\w+\[[^\]]*\[")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _WORDLIKE = frozenset((
     "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac",
@@ -39,6 +41,7 @@ _WORDLIKE = frozenset((
 _ENDS = ("", *" \t\n;&|<>()")
 _CONNECTORS = frozenset(("&&", "||", "|", "|&", "!"))
 _FLAT = frozenset(("list", "pipeline", "negated_command", "redirected_statement"))
+_ONE_LINE = frozenset(("command", "file_redirect", "variable_assignments", "redirected_statement"))
 _REGION = frozenset(("declaration_command", "unset_command"))
 
 
@@ -69,10 +72,11 @@ class Builder(Compound):
     def children(self, node: TSNode) -> list[TSNode]:
         """The children; nothing but blanks may stand between them."""
         children = node.children
+        blank = " \t" if node.type in _ONE_LINE else " \t\n"
         end = None
         for child in children:
             start = child.start_byte
-            if end is not None and start > end and self.masked[end:start].strip(" \t\n"):
+            if end is not None and start > end and self.masked[end:start].strip(blank):
                 raise ShellSyntaxError("not a shell command", end)
             end = child.end_byte
             if child.type in _WORDLIKE and self.text[end : end + 1] not in _ENDS:
@@ -247,7 +251,7 @@ class Builder(Compound):
                 assignments.append(self.assignment(match, end))
                 continue
             word = self.word(start, end)
-            if not words and word.raw in RESERVED:
+            if not words and (word.raw in RESERVED or _BAD_SUBSCRIPT.match(word.raw)):
                 raise self.error(f"unexpected {word.raw!r}", child)
             words.append(word)
         for child in outer:
@@ -255,14 +259,10 @@ class Builder(Compound):
             redirects.append(redirect)
             take(extra)
         if not region and words and words[0].raw in ("time", "coproc"):
-            if words[0].raw == "coproc" and len(words) > 1 and not outer:
-                return Unknown(" ".join(word.raw for word in words))
-            if (
-                words[0].raw == "coproc"
-                or len(words) == 1
-                or any(w.raw in RESERVED for w in words[1:3])
-            ):
+            if len(words) == 1 or any(word.raw in RESERVED for word in words[1:3]):
                 raise ShellSyntaxError(f"this {words[0].raw} is not read")
+            if words[0].raw == "coproc":
+                return Unknown(" ".join(word.raw for word in words))
         nested = (
             any(word.nested for word in words)
             or any(word.nested for _, word in assignments)
@@ -323,7 +323,7 @@ class Builder(Compound):
                     position += 1
                 if not words and "\n" in self.masked[node.start_byte : start]:
                     raise ShellSyntaxError("a redirection has no target", start)
-                if self.text[start:end].isdigit() and self.text[end : end + 1] in ("<", ">"):
+                if self.text[end : end + 1] in ("<", ">") and _FD.fullmatch(self.text, start, end):
                     raise ShellSyntaxError("not a shell command", start)  # 2> is one operator
                 words.append(self.word(start, end))
         if not words and operator not in (">&-", "<&-"):

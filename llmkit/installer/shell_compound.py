@@ -226,6 +226,8 @@ class Compound:
 
     def _test_command(self, node: TSNode) -> Node:
         raw = self.text[node.start_byte + 2 : node.end_byte - 2]
+        if re.search(r"[?*+@!]\(|=~", raw) and raw.count("(") != raw.count(")"):
+            raise self.error("a [[ ]] that is not read", node)
         words: list[Word] = []
         i, end = node.start_byte + 2, node.end_byte - 2
         while i < end:

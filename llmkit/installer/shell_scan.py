@@ -107,6 +107,8 @@ def skip_brace(text: str, i: int, depth: int = 0, *, in_double: bool = False) ->
             j = skip_backtick(text, j)
         elif char == "$":
             j = skip_dollar(text, j, depth, in_double=in_double)
+        elif text.startswith(("<(", ">("), j):
+            j = skip_paren(text, j + 1, depth)
         else:
             j += 1
     raise ShellSyntaxError("a ${ is not closed", i)

@@ -36,7 +36,7 @@ from llmkit.installer.shell_scan import (
 
 MAX_SEQUENCE = 256
 MAX_DEPTH = 40
-ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[[^\]\s'\"\\`(){}]*\])?(\+?)=")
+ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[[^\[\]\s'\"\\`(){}]*\])?(\+?)=")
 SIMPLE_WORD = re.compile(r"[A-Za-z0-9_/.:+@%^,!\-][A-Za-z0-9_/.:=+@%^,!#\-]*")
 _PLAIN = re.compile(r"[^ \t\n;&|<>()'\"\\$`*?\[{},~]+")
 _DOUBLE_PLAIN = re.compile(r"[^\"\\$`]+")
