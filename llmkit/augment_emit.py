@@ -27,8 +27,6 @@ from llmkit.records import Conversation, Located, check_record, validator
 from llmkit.split import TEST, fingerprint, normal
 
 UNIT = 1500  # snapshots in a unit, about: 3 MB, and 10 MB of a long conversation
-_MASK = (1 << 64) - 1
-_MIX = 0x9E3779B97F4A7C15  # odd, 64 bits of the golden ratio: spreads keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Batch:
     job: int
     data: bytes = b""
     ends: array[int] = field(default_factory=lambda: array("Q"))  # of each line in `data`
-    keys: array[int] = field(default_factory=lambda: array("Q"))  # equal: the same snapshot
+    keys: array[int] = field(default_factory=lambda: array("q"))  # equal: the same snapshot
     tag_of: array[int] = field(default_factory=lambda: array("I"))  # of each line, into `tags`
     tags: list[Tag] = field(default_factory=list)
     words: dict[int, str] = field(default_factory=dict)  # fingerprint → wording (test side only)
@@ -160,6 +158,9 @@ class Emitter:
             noise.rate, noise.casing, noise.punctuation, noise.keys, noise.letters, noise.slips,
             noise.pool,
         )  # fmt: skip
+        # Of each wording's forms, so many are slipped and so many clean: `rate` of them slipped.
+        self.slipped = noise.pool if noise.rate else 0
+        self.clean = round(noise.pool * (1 - noise.rate) / noise.rate) if noise.rate else 1
         self.is_valid = validator("snapshot").is_valid
         self.forms: dict[tuple[Wording, int, str], _Form] = {}
         self.job = -1
@@ -219,43 +220,62 @@ class Emitter:
         """Append the snapshots of one piece. The hot loop: see benchmarks/augment.py."""
         job = self.jobs[piece.job]
         turns = [self._ready(job, piece, made, number, batch) for number in range(len(made.turns))]
+        # Plain tuples and locals: this loop runs once for each snapshot.
+        steps = [
+            (
+                turn,
+                turn.forms,
+                len(turn.forms),
+                turn.answers,
+                len(turn.answers),
+                turn.head,
+                turn.key,
+            )
+            for turn in turns
+        ]
         draw = random.Random(seed_of(self.seed(piece), piece.block)).random
         _, count = _count(piece, job, self.cfg)
-        rate, pool = self.noise.rate, self.noise.pool
-        is_valid, write = self.is_valid, lines.append
+        is_valid, write, see = self.is_valid, lines.append, seen.add
         keys, tag_of = batch.keys.append, batch.tag_of.append
+        repeats = 0
         for _ in range(count):
             messages: list[dict[str, str]] = []
+            say = messages.append
             encoded = b""  # the messages so far, as JSON
             past = 0  # a key of the messages so far
-            for turn in turns:
-                which = int(draw() * len(turn.wordings))
-                slip = int(draw() * pool) if rate and draw() < rate else -1
-                form = turn.forms.get((which, slip))
+            for turn, forms, choices, answers, ways, head, place in steps:
+                which = int(draw() * choices)
+                form = forms[which]
                 if form is None:
-                    form = self._form(job, turn.wordings[which], slip)
-                    turn.forms[which, slip] = form
-                    self._note(job, form, batch, prints)
-                answers = turn.answers
-                answer = answers[int(draw() * len(answers))] if len(answers) > 1 else answers[0]
-                messages.append(form.message)
-                encoded += form.encoded
-                past = (past * _MIX + form.key) & _MASK
-                past = (past * _MIX + answer.key) & _MASK
-                key = past ^ turn.key
+                    form = forms[which] = self._drawn(job, turn, which, batch, prints)
+                record, tail, answer, answer_encoded, answer_key, tag = (
+                    answers[int(draw() * ways)] if ways > 1 else answers[0]
+                )
+                say(form[0])
+                encoded += form[1]
+                past = hash((past, form[2], answer_key))  # of numbers: the same in every process
+                key = past ^ place
                 if key in seen:
-                    batch.repeats += 1
+                    repeats += 1
                 else:
-                    seen.add(key)
-                    record = answer.record
+                    see(key)
                     record["messages"] = messages
                     if not is_valid(record):
                         self._refuse(record, job, turn.number)
-                    write(turn.head + encoded + answer.tail)
+                    write(head + encoded + tail)
                     keys(key)
-                    tag_of(answer.tag)
-                messages.append(answer.message)
-                encoded += answer.encoded
+                    tag_of(tag)
+                say(answer)
+                encoded += answer_encoded
+        batch.repeats += repeats
+
+    def _drawn(self, job: Job, turn: _Turn, which: int, batch: Batch, prints: set[int]) -> _Form:
+        """The form that number `which` of a turn's forms stands for, noted as used."""
+        each = len(turn.forms) // len(turn.wordings)
+        wording, slip = divmod(which, each)
+        form = self._form(job, turn.wordings[wording], slip if slip < self.slipped else -1)
+        self._note(job, form, batch, prints)
+        return form
 
     @staticmethod
     def _note(job: Job, form: _Form, batch: Batch, prints: set[int]) -> None:
@@ -300,9 +320,10 @@ class Emitter:
             }
             encoded = b"," + orjson.dumps(message) + b","
             key, tag = key_of(text), len(batch.tags) - 1
-            answers.append(_Answer(record, message, encoded, tail, key, tag))
+            answers.append(_Answer(record, tail, message, encoded, key, tag))
         head = b'{"system_context":' + orjson.dumps(turn.context) + b',"messages":['
-        return _Turn(index + 1, turn.wordings, head, tuple(answers), turn.key, {})
+        forms: list[_Form | None] = [None] * (len(turn.wordings) * (self.slipped + self.clean))
+        return _Turn(index + 1, turn.wordings, head, tuple(answers), turn.key, forms)
 
     def _form(self, job: Job, wording: Wording, slip: int) -> _Form:
         """A wording with slip number `slip` (-1: none). On the test side, words that training
@@ -327,9 +348,9 @@ class _Answer(NamedTuple):
     """An answer to a turn, ready to be written."""
 
     record: dict[str, Any]  # the snapshot, but for its messages
+    tail: bytes  # what stands in the line after the messages
     message: dict[str, str]  # as it stands in later turns' messages
     encoded: bytes  # that, with the commas around it
-    tail: bytes  # what stands in the line after the messages
     key: int
     tag: int
 
@@ -342,4 +363,4 @@ class _Turn(NamedTuple):
     head: bytes  # what stands in the line before the messages
     answers: tuple[_Answer, ...]
     key: int
-    forms: dict[tuple[int, int], _Form]  # drawn so far
+    forms: list[_Form | None]  # each equally likely; None: not drawn so far

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmkit.domain import Domain, Scenario
 from llmkit.errors import DomainError, LlmkitError, TemplateError
@@ -42,8 +42,7 @@ class PlanError(LlmkitError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(NamedTuple):
     """What the person says in one of the ways, and the words in it that slots filled."""
 
     text: str
@@ -59,7 +58,7 @@ class PlannedTurn:
     state: dict[str, Any]
     answers: tuple[dict[str, str], ...]  # alternatives for expected_response
     history: tuple[str, ...]  # the same answers, as they stand in later turns' messages
-    key: int  # 64 bits of everything above but the wordings
+    key: int  # of the context
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,5 +180,5 @@ def _wording(source: str, bound: Bound) -> Wording:
 
 
 def key_of(text: str) -> int:
-    """64 bits of a text, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    """56 bits of a text, the same in every process; as a number it is its own hash()."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from llmkit.augment_emit import Batch, Emitter, Job, Piece, Tag, units
 from llmkit.split import TEST, TRAIN
 
-_AHEAD = 6  # units a worker that may be under way or waiting: bounds what is in memory
+_AHEAD = 8  # units a worker that may be under way or waiting: bounds what is in memory
 _FEW = 8  # conversations a worker below which a conversation's units go to all workers
 _KEYS = 500_000  # snapshots of one conversation among which repeats are looked for
 

@@ -11,6 +11,7 @@ what was said is none: negations and single letters are left alone too.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ _KEEP = frozenset(
 )
 
 _T = TypeVar("_T")
+_SIXTEEN = struct.Struct("<16I").unpack
 _TRIES = 4  # a way that finds nothing to do (no comma, a short word) leaves the text as it was
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -47,35 +49,34 @@ class _Dice:
     """Draws that follow from a text. Setting up random.Random takes longer than a slip does, and a
     slip needs a handful of draws."""
 
-    __slots__ = ("_place", "_pool", "_text")
+    __slots__ = ("_digest", "_draws")
 
     def __init__(self, text: str) -> None:
-        self._text = text.encode()
-        self._pool = blake2b(self._text).digest()
-        self._place = 0
-
-    def _next(self) -> int:
-        if self._place == len(self._pool):
-            self._pool, self._place = blake2b(self._pool + self._text).digest(), 0
-        self._place += 4
-        return int.from_bytes(self._pool[self._place - 4 : self._place], "big")
+        self._digest = text.encode()
+        self._draws: list[int] = []
 
     def below(self, limit: int) -> int:
         """0 to limit - 1; `limit` is small beside the 2**32 values of a draw."""
-        return self._next() % limit
+        if not self._draws:
+            self._digest = blake2b(self._digest).digest()
+            self._draws = list(_SIXTEEN(self._digest))
+        return self._draws.pop() % limit
 
     def choice(self, items: Sequence[_T]) -> _T:
         """One of the items."""
-        return items[self._next() % len(items)]
+        return items[self.below(len(items))]
 
     def weighed(self, items: Sequence[_T], weights: Sequence[float]) -> _T:
-        """One of the items, by weight."""
-        place = self._next() / 2**32 * sum(weights)
+        """One of the items, by weight; one of them has a weight."""
+        place = self.below(1 << 32) / (1 << 32) * sum(weights)
+        chosen = items[0]
         for item, weight in zip(items, weights, strict=True):
-            place -= weight
-            if place < 0:
-                return item
-        return next(item for item, weight in zip(items, weights, strict=True) if weight)
+            if weight > 0:
+                chosen = item
+                if place < weight:
+                    break
+                place -= weight
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)
