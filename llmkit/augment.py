@@ -261,14 +261,14 @@ def _summarise(cfg: AugmentConfig, manifest: dict[str, Any], tally: Tally) -> No
 
     console = Console(soft_wrap=True)
     table = Table(title=f"Written to {cfg.output_dir}", title_justify="left")
-    for name in ("file", "conversations", "snapshots", "commands", "texts", "size"):
-        table.add_column(name, justify="left" if name == "file" else "right")
+    for name in ("file", "snapshots", "commands", "texts", "size"):
+        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=True)
     for name, half in tally.sides.items():
-        table.add_row(
-            FILES[name], str(half.conversations), str(half.snapshots),
-            str(half.types["command"]), str(half.types["text"]), f"{half.size / 1e6:.1f} MB",
-        )  # fmt: skip
+        counts = (half.snapshots, half.types["command"], half.types["text"])
+        table.add_row(FILES[name], *map("{:,}".format, counts), f"{half.size / 1e6:.1f} MB")
     console.print(table)
+    halves = ", ".join(f"{half.conversations} {name}" for name, half in tally.sides.items())
+    console.print(f"Conversations: {halves}; {tally.repeats:,} repeats left out", highlight=False)
     for key, what in (
         ("unfit", "conversations fit no configured machine"),
         ("dropped", "conversations in an older form were dropped"),
