@@ -12,16 +12,11 @@ from collections.abc import Callable
 from llmkit.installer import devices
 from llmkit.installer.effects import getopt, gpt, layout
 from llmkit.installer.effects.fdisk_table import Entry, Table, Wanted, align_in_range
+from llmkit.installer.effects.fdisk_types import TABLE
 from llmkit.installer.effects.registry import Argv, CommandFailed, Result, effect
 from llmkit.installer.state import SystemState
 
-# the numbers that fdisk's `t` takes on GPT (its own list, beginning; the rest by alias or GUID)
-_GPT_INDEX = {
-    1: "ef00", 2: "ef01", 3: "8400", 4: "ef02", 5: "ed00", 6: "ed01", 7: "4100", 8: "3000",
-    9: "3001", 10: "0c01", 11: "0700", 12: "4201", 13: "4200", 14: "2700", 15: "7501", 16: "4202",
-    17: "c001", 18: "c002", 19: "8200", 20: "8300", 21: "8306", 22: "8303", 23: "8304", 26: "8307",
-    27: "8305", 28: "830a", 40: "8301", 41: "8302", 42: "fd00", 43: "8e00",
-}  # fmt: skip
+_GPT_INDEX = tuple(line.split(" ", 1)[0] for line in TABLE.splitlines())
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _PRINTS = "pmFlvi"
 
@@ -100,7 +95,7 @@ class _Dialogue:
         while True:
             end, sized = self.last(start, last, table.gpt_end(start))
             if sized:
-                end = align_in_range(end, start, last, table.grain) - 1
+                end = align_in_range(end, start, table.gpt_end(start), table.grain) - 1
             if start <= end <= last:
                 break
         table.add_gpt(Wanted(number, start, end - start + 1, exact=True))
@@ -181,8 +176,8 @@ class _Dialogue:
     def _type(self, text: str) -> str | None:
         if self.table.kind == "gpt":
             if text.isdigit():
-                sgdisk_code = _GPT_INDEX.get(int(text))
-                return gpt.guid(sgdisk_code) if sgdisk_code else None
+                index = int(text)
+                return _GPT_INDEX[index - 1] if 1 <= index <= len(_GPT_INDEX) else None
             lower = text.lower()
             return gpt.SFDISK_GPT.get(text) or (lower if gpt.GUID.fullmatch(lower) else None)
         if re.fullmatch(r"[0-9a-fA-F]{1,2}", text):
@@ -241,6 +236,7 @@ def fdisk(state: SystemState, argv: Argv) -> Result:
                 return Result(state, events=events)
             if command in ("g", "o"):
                 talk.table = Table.new(disk, "gpt" if command == "g" else "msdos")
+                talk.table.wipes = True
             elif command in commands:
                 commands[command]()
             elif command == "i":

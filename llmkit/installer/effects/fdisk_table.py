@@ -67,7 +67,8 @@ class Table:
         self.total = disk.size // disk.sector
         self.grain = layout.MIB // disk.sector
         self.first, self.last = layout.usable(kind or "msdos", disk.size, disk.sector)
-        self.fresh = False  # the label was made new: the boot code goes
+        self.fresh = False  # the label was made new
+        self.wipes = False  # what an old label leaves behind is cleared
 
     @classmethod
     def read(cls, disk: Disk) -> Table:
@@ -81,6 +82,8 @@ class Table:
             for p in disk.partitions
         ]  # fmt: skip
         table = cls(disk, disk.table, entries)
+        if disk.table == "gpt":
+            table.first = layout.first_usable(disk)
         for entry in entries:
             if entry.role == "logical":
                 entry.record = max(entry.start - table.grain, 0)
@@ -91,6 +94,8 @@ class Table:
         """An empty table."""
         table = cls(disk, kind, [])
         table.fresh = True
+        if kind == "gpt":
+            table.first = table.grain
         return table
 
     def get(self, number: int) -> Entry | None:
@@ -143,8 +148,10 @@ class Table:
         return align_in_range(first, first, self.last_free(first), self.grain)
 
     def gpt_end(self, start: int) -> int:
-        """The default end: the gap's, pulled back to a boundary."""
+        """The default end: the gap's; at the end of the disk, pulled back to a boundary."""
         last = self.last_free(start)
+        if last != self.last:
+            return last
         pulled = (last + 1) // self.grain * self.grain - 1
         return pulled if pulled > start else last
 
@@ -164,10 +171,9 @@ class Table:
             end = self.gpt_end(start)
         else:
             end = start + wanted.size - 1
-            if end > last:  # the real one makes a partition without a sector of it
-                raise CommandFailed(f"partition {number} is larger than the free space")
-            if end != last and not wanted.exact:
-                end = align_in_range(end, start, last, self.grain) - 1
+            usual = self.gpt_end(start)
+            if end not in (usual, last) and not wanted.exact:
+                end = align_in_range(end, start, usual, self.grain) - 1
         if end < start or end > last:
             raise CommandFailed(f"partition {number} does not fit there")
         return self._append(wanted, number, start, end, "primary", gpt.LINUX)
@@ -201,8 +207,8 @@ class Table:
         extended = self.extended()
         return extended.end if logical and extended is not None else self.total - 1
 
-    def dos_start(self, logical: bool) -> int:
-        """The default start.
+    def dos_start(self, logical: bool, size: int = 1) -> int:
+        """The default start: the first gap that has room for so many sectors.
 
         Raises:
             CommandFailed: no room is left.
@@ -210,17 +216,21 @@ class Table:
         extended = self.extended()
         start = self.grain + (extended.start if logical and extended is not None else 0)
         limit = self.limit(logical)
-        first = default = self._unused(start, logical)
-        while default < limit:
-            aligned = align_in_range(default, default, limit, self.grain)
-            default = self._unused(aligned, logical)
-            if default <= aligned:
-                break
-        if default >= limit:
-            default = first
-        if first > limit:
-            raise CommandFailed("no free space is left for it")
-        return default
+        while True:
+            first = default = self._unused(start, logical)
+            while default < limit:
+                aligned = align_in_range(default, default, limit, self.grain)
+                default = self._unused(aligned, logical)
+                if default <= aligned:
+                    break
+            if default >= limit:
+                default = first
+            if first > limit or default > limit:
+                raise CommandFailed("no free space is left for it")
+            last = self.dos_last(default, logical)
+            if default + size - 1 <= last:
+                return default
+            start = last + 1
 
     def dos_last(self, start: int, logical: bool) -> int:
         """The last sector that a partition from `start` on may have."""
@@ -246,7 +256,7 @@ class Table:
             if entry is not None:
                 found = found or last + self.grain <= entry.start
                 last = entry.end + 1
-        return found or last + self.grain < self.total - 1
+        return found or last + self.grain <= self.total
 
     def add_dos(self, wanted: Wanted) -> Entry:
         """Add a partition where a script's line puts it.
@@ -283,7 +293,11 @@ class Table:
             number = wanted.number or (free[0] if free else 0)
             if number not in free:
                 raise CommandFailed(f"partition {number} exists already")
-        start = wanted.start if wanted.start is not None else self.dos_start(logical)
+        size = 1 if wanted.largest else wanted.size or 1
+        start = wanted.start if wanted.start is not None else self.dos_start(logical, size)
+        around = self.extended() if logical else None
+        if start < self.grain + (around.start if around is not None else 0):
+            raise CommandFailed(f"sector {start} is too early; leave 1 MiB in front")
         if self._covered(start, logical):
             raise CommandFailed(f"sector {start} is in use already")
         limit = self.dos_last(start, logical)
@@ -361,6 +375,17 @@ class Table:
         written = [
             (e.record * unit, e.record * unit + 512) for e in self.entries if e.role == "logical"
         ]
+        left = None  # does a GPT's second copy stay?
         if self.fresh and disk.table == "gpt":
-            written.extend(layout.table_extents("gpt", disk.size, unit))
-        return layout.commit(state, disk, self.kind, parts, written=written, backup=False)
+            left = not self.wipes
+            if self.wipes:
+                written.extend(layout.table_extents("gpt", disk.size, unit))
+        return layout.commit(
+            state,
+            disk,
+            self.kind,
+            parts,
+            written=written,
+            backup=False if self.kind == "gpt" else left,
+            from_mib=self.kind == "gpt" and self.first == self.grain,
+        )

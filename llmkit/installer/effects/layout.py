@@ -22,6 +22,9 @@ from llmkit.installer.state import Disk, Partition, Signature, SystemState
 MIB = 1 << 20
 GPT_ENTRIES = 16384  # bytes of GPT's entry array: 128 entries of 128 bytes
 BACKUP = Signature("gpt-backup")
+# a GPT that libfdisk made lets partitions begin at 1 MiB only, one by gdisk or parted at sector 34
+FROM_MIB = Signature("gpt-from-1MiB")
+_MARKS = frozenset({BACKUP.kind, FROM_MIB.kind})  # entries of Disk.stale that are no content
 
 # the bytes that blkid needs to know a signature: first byte, length (libblkid, superblocks/)
 _MAGIC = {
@@ -46,6 +49,13 @@ def usable(table: str, disk_size: int, sector: int) -> tuple[int, int]:
         return 1, total - 1
     first = 2 + -(-GPT_ENTRIES // sector)
     return first, total - first
+
+
+def first_usable(disk: Disk) -> int:
+    """The first sector that a partition of this disk may have, as its table says."""
+    if any(kept.kind == FROM_MIB.kind for _, kept in disk.stale):
+        return MIB // disk.sector
+    return usable(disk.table or "gpt", disk.size, disk.sector)[0]
 
 
 def is_protective(disk: Disk) -> bool:
@@ -133,7 +143,7 @@ def table_extents(table: str | None, disk_size: int, sector: int) -> tuple[tuple
 
 def _shown(signature: Signature | None, size_: int) -> Signature | None:
     """The signature, when a partition of that size reaches as far as it."""
-    if signature is None or signature.kind == BACKUP.kind:
+    if signature is None or signature.kind in _MARKS:
         return None
     first, length = magic(signature.kind)
     return signature if first + length <= size_ else None
@@ -147,6 +157,7 @@ def commit(
     *,
     written: Iterable[tuple[int, int]] = (),
     backup: bool | None = None,
+    from_mib: bool | None = None,
 ) -> tuple[SystemState, tuple[Event, ...]]:
     """Write a partition table.
 
@@ -155,6 +166,7 @@ def commit(
         parts: the new partitions; their signatures are looked up, whatever they carry.
         written: bytes that the tool writes beyond the table itself (wiped signatures, EBRs).
         backup: whether an old GPT's second copy is left; None: when it was there before.
+        from_mib: whether libfdisk made this GPT; None: as it was.
     """
     parts = tuple(sorted(parts, key=lambda part: part.number))
     extents = [*written]
@@ -165,7 +177,9 @@ def commit(
     )  # the first EBR
     old_here = {part.start: part for part in disk.partitions if part.role != "extended"}
     hidden: list[tuple[int, Signature]] = [
-        item for item in disk.stale if item[1].kind != BACKUP.kind or backup is None
+        item
+        for item in disk.stale
+        if item[1].kind not in _MARKS or (item[1].kind == BACKUP.kind and backup is None)
     ]
     hidden.extend(
         (start, part.signature) for start, part in old_here.items() if part.signature is not None
@@ -181,6 +195,10 @@ def commit(
             if signature is not None:
                 del left[part.start]
         new.append(replace(part, signature=signature))
+    if from_mib is None:
+        from_mib = disk.table == "gpt" and first_usable(disk) * disk.sector == MIB
+    if from_mib and table == "gpt":
+        left[disk.sector] = FROM_MIB
     whole = disk.signature
     if whole is not None and not survivors(((0, whole),), extents):
         whole = None

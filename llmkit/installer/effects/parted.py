@@ -9,7 +9,7 @@ first that fails ends the call (status 1) with the earlier ones in place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmkit.installer import devices
 from llmkit.installer.effects import getopt, gpt, layout
@@ -55,6 +55,7 @@ class _Session:
     answers: bool  # parted may ask (no -s): what would ask fails
     unit: str = "m"
     events: tuple[Event, ...] = ()
+    systems: dict[int, str] = field(default_factory=dict)  # start → mkpart's file system word
 
     def current(self) -> Disk:
         found = self.state.disk(self.disk)
@@ -77,6 +78,7 @@ class _Session:
                 f"parted: {disk.path} has no partition table; make one with mklabel gpt"
             )
         first, last = layout.usable(disk.table, disk.size, disk.sector)
+        first = layout.first_usable(disk)
         slots = [
             Slot(
                 part.number, part.start // disk.sector, part.end // disk.sector - 1, part.role,
@@ -86,7 +88,7 @@ class _Session:
         ]  # fmt: skip
         return Label(disk.table, disk.size // disk.sector, first, last, slots)
 
-    def save(self, label: Label, written: tuple[Range, ...] = ()) -> None:
+    def save(self, label: Label, written: tuple[Range, ...] = (), fresh: bool = False) -> None:
         disk = self.current()
         layout.require_writable(disk, "parted")
         sector = disk.sector
@@ -104,9 +106,26 @@ class _Session:
             for place in (label.metadata_start(slot),)
         ]
         self.state, events = layout.commit(
-            self.state, disk, label.kind, parts, written=(*written, *records), backup=False
+            self.state,
+            disk,
+            label.kind,
+            parts,
+            written=(*written, *records),
+            backup=False if fresh or label.kind == "gpt" else None,
+            from_mib=False if fresh else None,
         )
         self.events += events
+
+    def usual_type(self, slot: Slot, kind: str) -> str:
+        """The type that a partition has without flags: by mkpart's word in this call, else by the
+        file system that lies in it."""
+        part = self.current().partition(slot.number)
+        held = part.signature.kind if part is not None and part.signature is not None else ""
+        word = {"swap": "linux-swap", "vfat": "fat32", "ntfs": "ntfs"}.get(held, "ext2")
+        if word == "fat32" and part is not None and part.size < 512 * layout.MIB:
+            word = "fat16"  # what mkfs.fat makes of a small one
+        word = self.systems.get(slot.start, word)
+        return gpt.PARTED_FS[word][0 if kind == "gpt" else 1]
 
     def require_free(self, slot: Slot, label: Label) -> None:
         """Raises:
@@ -202,7 +221,7 @@ def _mklabel(run: _Session, words: _Words) -> None:
     if kind not in ("gpt", "msdos"):
         raise CommandFailed(f"parted: {kind} tables are not modelled; use gpt or msdos")
     first, last = layout.usable(kind, disk.size, disk.sector)
-    run.save(Label(kind, disk.size // disk.sector, first, last, []), _WRITTEN)
+    run.save(Label(kind, disk.size // disk.sector, first, last, []), _WRITTEN, fresh=True)
 
 
 def _role(words: _Words, label: Label) -> str:
@@ -265,6 +284,7 @@ def _mkpart(run: _Session, words: _Words) -> None:
     else:
         slot.type = gpt.PARTED_FS[system or "ext2"][0 if label.kind == "gpt" else 1]
     label.slots.append(slot)
+    run.systems[slot.start] = system or "ext2"
     run.save(label)
 
 
@@ -327,10 +347,11 @@ def _set(run: _Session, words: _Words, toggle: bool = False) -> None:
     on = not _has(label, slot, flag)
     if not toggle and words.peek() is not None:
         on = _match(words.take("on or off"), ("on", "off"), "state") == "on"
+    usual = run.usual_type(slot, label.kind)
     if label.kind == "gpt":
-        _set_gpt(slot, flag, on)
+        _set_gpt(slot, flag, on, usual)
     else:
-        _set_msdos(label, slot, flag, on)
+        _set_msdos(label, slot, flag, on, usual)
     run.save(label)
 
 
@@ -361,32 +382,38 @@ def _has(label: Label, slot: Slot, flag: str) -> bool:
     return slot.type == gpt.MBR_FLAGS[flag]
 
 
-def _set_gpt(slot: Slot, flag: str, on: bool) -> None:
+def _set_gpt(slot: Slot, flag: str, on: bool, usual: str) -> None:
     if flag in gpt.ATTRIBUTE_FLAGS:
         rest = set(slot.flags) - {flag}
         slot.flags = tuple(sorted(rest | {flag} if on else rest))
     elif on:
         slot.type = gpt.FLAG_TYPES[flag]
     elif slot.type == gpt.FLAG_TYPES[flag]:
-        slot.type = gpt.LINUX
+        slot.type = usual
 
 
-def _set_msdos(label: Label, slot: Slot, flag: str, on: bool) -> None:
+def _set_msdos(label: Label, slot: Slot, flag: str, on: bool, usual: str) -> None:
     if flag == "boot":
         if on:  # one partition at most carries it
             for other in label.slots:
                 other.flags = ()
         slot.flags = ("boot",) if on else ()
-    elif flag == "hidden":
-        slot.type = (_HIDDEN if on else _SHOWN).get(slot.type, slot.type)
-    elif flag == "lba":
-        slot.type = (_LBA if on else _NO_LBA).get(slot.type, slot.type)
     elif slot.role == "extended":
-        return  # the type of an extended partition stays
+        if flag == "lba":
+            slot.type = "0f" if on else "05"  # else the type of an extended partition stays
+    elif flag in ("hidden", "lba"):
+        if slot.type in gpt.MBR_FLAGS.values():
+            return
+        # parted makes the type anew, from the file system that it sees
+        lba = on if flag == "lba" else slot.type in _NO_LBA
+        hidden = on if flag == "hidden" else slot.type in _SHOWN
+        slot.type = (_LBA if lba else _NO_LBA).get(usual, usual)
+        if hidden:
+            slot.type = _HIDDEN.get(slot.type, slot.type)
     elif on:
         slot.type = gpt.MBR_FLAGS[flag]
     elif slot.type == gpt.MBR_FLAGS[flag]:
-        slot.type = "83"
+        slot.type = usual
 
 
 def _disk_set(run: _Session, words: _Words, toggle: bool = False) -> None:

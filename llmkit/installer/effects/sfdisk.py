@@ -73,8 +73,10 @@ def type_of(text: str, kind: str) -> str:
     if kind == "gpt":
         if gpt.GUID.fullmatch(lower):
             return lower
-    elif re.fullmatch(r"(0x)?[0-9a-f]{1,2}", lower):
-        return lower.removeprefix("0x").zfill(2)
+    else:
+        number = int(re.match(r"(?:0x)?([0-9a-f]*)", lower)[1] or "0", 16)  # type: ignore[index]
+        if number <= 0xFF:  # a word that is no number counts as 0, "empty"
+            return f"{number:02x}"
     raise CommandFailed(
         f"sfdisk: {text!r} is no partition type of a {kind} table (try U, S, L or a "
         f"{'GUID' if kind == 'gpt' else 'hex byte'})"
@@ -222,6 +224,7 @@ def sfdisk(state: SystemState, argv: Argv) -> Result:
     if number is not None:
         return _renew(state, disk, script, number)
     table = Table.read(disk) if append else Table.new(disk, script.label or kind)
+    table.wipes = bool(script.lines)  # a script that only says "label: dos" leaves a GPT behind
     fresh: list[Entry] = []
     for index, wanted in enumerate(script.lines, 1):
         if table.kind == "msdos" and not table.free_numbers() and table.extended() is None:
@@ -314,6 +317,9 @@ def _change(state: SystemState, disk: Disk, name: str, words: tuple[str, ...]) -
     value = words[1]
     if name == "--part-type":
         entry.type = type_of(value, table.kind or "msdos")
+        if entry.role == "extended" and not gpt.is_extended(entry.type):
+            entry.role = "primary"  # what was in it is out of reach
+            table.entries = [e for e in table.entries if e.role != "logical"]
     elif table.kind != "gpt":
         return Result(state)  # msdos has no place for it, and sfdisk does not mind
     elif name == "--part-label":
@@ -338,7 +344,14 @@ def _renew(state: SystemState, disk: Disk, script: Script, word: str) -> Result:
     wanted = script.lines[0]
     entry = table.get(int(word))
     if entry is None:
-        table.add(wanted)  # it warns, and takes the next number
+        known = max([4, *table.numbers()]) + 1 if table.kind == "msdos" else 128
+        inside = table.kind == "msdos" and int(word) > 4
+        if int(word) > known or (inside and table.extended() is None):
+            raise CommandFailed(f"sfdisk: there is no partition {word} on {disk.path}")
+        if inside:
+            table.place_dos(wanted, logical=True)
+        else:
+            table.add(wanted)  # it warns, and takes the next number
         return _write(state, table, [])
     _resize(table, entry, wanted)
     entry.type = wanted.type or entry.type

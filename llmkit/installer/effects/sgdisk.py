@@ -159,6 +159,8 @@ def _type(run: _Run, value: str) -> None:
     elif kind is None:
         run.failure = f"{text!r} is no partition type (try ef00, 8200 or 8300)"
     else:
+        if entry.name and entry.name == gpt.name(entry.type):
+            entry.name = gpt.name(kind)  # a name that only says the type follows it
         entry.type = kind
         run.save = True
 
@@ -328,16 +330,21 @@ def sgdisk(state: SystemState, argv: Argv) -> Result:
 
 
 def _damaged(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Result:
-    """The first copy of the table was written over, the second was not: only -Z and -o help, and
-    sgdisk says 2 even then."""
+    """A GPT's second copy is left, the first is not, or it does not go with the msdos table: sgdisk
+    reads only -z, -Z and -o then, and says 2 even when they help."""
     reason = f"sgdisk: the partition table of {disk.path} is damaged; run sgdisk -Z first"
-    for letter, _ in options:
-        if letter in "zZo":
-            state, events = layout.commit(
-                state, disk, None, (), written=layout.table_extents("gpt", disk.size, disk.sector)
-            )
-            raise CommandFailed(reason, status=2, state=state, events=events)
-    raise CommandFailed(reason, status=2)
+    told = [letter for letter, _ in options if letter in "zZo"]
+    if not told:
+        raise CommandFailed(reason, status=2)
+    table, parts, boot_code = disk.table, disk.partitions, 0
+    left = False
+    if told[-1] == "o":  # a GPT is written, and the MBR is written back as it was
+        left = table is not None
+    elif "Z" in told:
+        table, parts, boot_code = None, (), 512
+    written = (*layout.table_extents("gpt", disk.size, disk.sector)[1:], (0, boot_code))
+    state, events = layout.commit(state, disk, table, parts, written=written, backup=left)
+    raise CommandFailed(reason, status=2, state=state, events=events)
 
 
 def _run(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Result:
@@ -378,7 +385,9 @@ def _run(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Resu
             f"sgdisk: {run.failure}; nothing was saved", status=4, state=zapped, events=events
         )
     if run.save:
-        state, done = _write(state, disk.name, "gpt", run.table.partitions())
+        from_mib = run.table.first * disk.sector == layout.MIB
+        parts = run.table.partitions()
+        state, done = _write(state, disk.name, "gpt", parts, from_mib=from_mib)
         events += done
     for path in copies:
         state, done = _replicate(state, run.table, path)
@@ -403,6 +412,7 @@ def _write(
     table: str | None,
     parts: list[Partition],
     wiped: tuple[tuple[int, int], ...] = (),
+    from_mib: bool = False,
 ) -> tuple[SystemState, tuple[Event, ...]]:
     """Write to the disk as it is in `state`. sgdisk does not ask whether it is in use. The kernel
     then refuses to read the new table, and goes on with what it had: a partition in use stays as
@@ -423,4 +433,6 @@ def _write(
         parts.extend(kept.values())
         wiped = ()
     extents = (*wiped, *layout.table_extents("gpt", disk.size, disk.sector))
-    return layout.commit(state, disk, table, parts, written=() if kept else extents, backup=False)
+    return layout.commit(
+        state, disk, table, parts, written=() if kept else extents, backup=False, from_mib=from_mib
+    )

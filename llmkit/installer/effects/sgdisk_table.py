@@ -60,7 +60,10 @@ class Table:
 
     def __init__(self, disk: Disk) -> None:
         self.sector = disk.sector
+        self._size = disk.size
         self.first, self.last = layout.usable("gpt", disk.size, disk.sector)
+        if disk.table == "gpt":
+            self.first = layout.first_usable(disk)
         self.entries: dict[int, Entry] = {}
         for part in disk.partitions:
             if part.role == "extended":
@@ -89,6 +92,7 @@ class Table:
 
     def clear(self) -> None:
         self.entries.clear()
+        self.first = layout.usable("gpt", self._size, self.sector)[0]
         self.alignment = layout.MIB // self.sector
 
     def is_free(self, sector: int) -> bool:
