@@ -157,6 +157,14 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, Any]]:
 
     Raises RecordError, which names the line, for bytes that are not UTF-8 JSON.
     """
+    for number, value in each_jsonl(path):
+        if isinstance(value, RecordError):
+            raise value
+        yield number, value
+
+
+def each_jsonl(path: str | Path) -> Iterator[tuple[int, Any]]:
+    """As `read_jsonl`, but a line that cannot be read comes as a RecordError, and the next follow."""
     with open(path, "rb") as stream:
         for number, line in enumerate(stream, 1):
             if line.isspace():
@@ -165,7 +173,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, Any]]:
                 yield number, orjson.loads(line)
             except orjson.JSONDecodeError as error:
                 reason = f"not JSON: {shorten(str(error))}"
-                raise RecordError(reason, file=path, line=number) from error
+                yield number, RecordError(reason, file=path, line=number)
 
 
 def read_yaml(path: str | Path) -> Iterator[Located]:

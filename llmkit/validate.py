@@ -10,7 +10,6 @@ are counted, and errors with `duplicates=error`.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,16 +93,12 @@ def _records(path: Path, found: Checked) -> Iterator[records.Located | RecordErr
             found.records, found.bad = found.records + 1, found.bad + 1
             yield error
         return
-    with open(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.isspace():
-                continue
-            try:
-                yield records.Located(orjson.loads(line), str(path), number)
-            except orjson.JSONDecodeError as error:
-                found.records, found.bad = found.records + 1, found.bad + 1
-                reason = f"not JSON: {records.shorten(str(error))}"
-                yield RecordError(reason, file=path, line=number)
+    for number, value in records.each_jsonl(path):
+        if isinstance(value, RecordError):
+            found.records, found.bad = found.records + 1, found.bad + 1
+            yield value
+        else:
+            yield records.Located(value, str(path), number)
 
 
 def _schema_problems(kind: str, value: Any) -> Iterator[Problem]:
@@ -200,4 +195,4 @@ _CHECKS = {
 main = stage("validate", validate, schema=ValidateConfig, summary=__doc__.splitlines()[0])
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

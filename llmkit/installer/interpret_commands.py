@@ -296,12 +296,7 @@ class Runner(Redirections):
                 return self.unknowable(replace(inner, argv=(program,)), worlds)
         else:
             text = peeled.script.text if peeled.script is not None else None
-        script = None
-        if text is not None:
-            try:
-                script = parse(text)
-            except ShellSyntaxError:
-                script = None
+        script = _parsed(text)
         if script is None:
             program = Expanded(None, (peeled.name + " ", None))
             return self.unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
@@ -353,12 +348,7 @@ class Runner(Redirections):
         self, text: str | None, command: SimpleCommand, worlds: list[World]
     ) -> list[World]:
         """Run text in this very shell (eval)."""
-        script = None
-        if text is not None:
-            try:
-                script = parse(text)
-            except ShellSyntaxError:
-                script = None
+        script = _parsed(text)
         if script is None:
             return self.unknowable(command, worlds)
         made = script
@@ -478,3 +468,13 @@ def _restore(world: World) -> None:
     ending = {"@", "\0l", "\0outer", *env.get("\0l", ())}
     kept = {name: value for name, value in env.items() if name not in ending}
     world.env = {**kept, **{name: outer[name] for name in ending if name in outer}}
+
+
+def _parsed(text: str | None) -> Script | None:
+    """The script that text given to a shell is; None: not known, or not to be read."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ShellSyntaxError:
+        return None

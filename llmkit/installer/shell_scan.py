@@ -30,15 +30,7 @@ def skip_single(text: str, i: int) -> int:
 
 def skip_ansi(text: str, i: int) -> int:
     """`i` on the `$` of `$'…'`."""
-    j = i + 2
-    while j < len(text):
-        if text[j] == "\\":
-            j += 2
-        elif text[j] == "'":
-            return j + 1
-        else:
-            j += 1
-    raise ShellSyntaxError("a $' quote is not closed", i)
+    return _skip_escaped(text, i + 2, "'", "a $' quote", i)
 
 
 def skip_double(text: str, i: int, depth: int = 0) -> int:
@@ -61,15 +53,19 @@ def skip_double(text: str, i: int, depth: int = 0) -> int:
 
 def skip_backtick(text: str, i: int) -> int:
     """`i` on the opening backtick."""
-    j = i + 1
+    return _skip_escaped(text, i + 1, "`", "a backtick", i)
+
+
+def _skip_escaped(text: str, j: int, closing: str, what: str, opened: int) -> int:
+    """From `j` to behind `closing`; a backslash takes the next character with it."""
     while j < len(text):
         if text[j] == "\\":
             j += 2
-        elif text[j] == "`":
+        elif text[j] == closing:
             return j + 1
         else:
             j += 1
-    raise ShellSyntaxError("a backtick is not closed", i)
+    raise ShellSyntaxError(f"{what} is not closed", opened)
 
 
 def skip_dollar(text: str, i: int, depth: int = 0, *, in_double: bool = False) -> int:
