@@ -152,7 +152,9 @@ def _regex(raw: str, extended: bool, ignore_case: bool) -> re.Pattern[str] | Non
         char = raw[index]
         if inside:
             inside = char != "]" or raw[index - 1] == "["
-            out += char
+            # Python would take [ and doubled & | ~ - for set operations to come, and warns
+            literal = char in "[&|~" or (char == "-" and raw[index - 1] == "-")
+            out += "\\" + char if literal else char
         elif char == "\\" and index + 1 < len(raw):
             index += 1
             following = raw[index]
