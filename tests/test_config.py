@@ -204,3 +204,15 @@ def test_layouts_are_a_list_with_ids() -> None:
     config = stage_errors.validated(schema_of("augment.yaml"), values)
     assert [layout.id for layout in config.disk.layouts] == ["nvme_dual", "nvme_dual_used"]
     assert [disk.name for disk in config.disk.layouts[0].disks] == ["nvme0n1", "nvme1n1"]
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("experiment/*.yaml")), ids=lambda path: path.stem)
+def test_an_experiment_wins_over_the_roots_values(path: Path) -> None:
+    """Every value that an experiment sets is in the config that it is composed into."""
+    config, choices = composed("augment", f"experiment={path.stem}")
+    said = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(said, dict)
+    for override in said.pop("defaults", []):
+        for group, option in override.items():
+            assert choices[group.removeprefix("override /")] == option
+    assert {key: config[key] for key in said} == said

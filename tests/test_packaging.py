@@ -124,6 +124,16 @@ def test_there_is_a_stage_for_each_root() -> None:
     assert {name for name in roots if not name.startswith("base_")} == set(STAGES)
 
 
+def test_the_readme_lists_every_stage_and_nothing_else() -> None:
+    """Each module in the README's table can be run, and no stage is missing from it."""
+    table = (ROOT / "README.md").read_text().partition("## Stages")[2].partition("\n\nTraining")[0]
+    listed = re.findall(r"^\| `llmkit\.([\w.]+)` \|", table, re.MULTILINE)
+    assert set(STAGES) <= set(listed)
+    for name in listed:
+        source = (ROOT / "llmkit" / (name.replace(".", "/") + ".py")).read_text()
+        assert '__name__ == "__main__"' in source
+
+
 def test_versions_agree() -> None:
     """pyproject.toml and llmkit.__version__ name the same version."""
     assert PROJECT["project"]["version"] == llmkit.__version__
