@@ -10,12 +10,15 @@ reaches for the network, runs a repository's code, or reads pickled weights.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.config_model import ModelConfig, Quantization, Source
+from llmkit.config_model import ModelConfig, Source
 from llmkit.errors import ConfigError, MissingExtra
 from llmkit.model_adapter import adapter_path, attach, save_adapter
 from llmkit.model_device import choose_device, choose_dtype, quantization_config, quiet
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 FALLBACK_TEMPLATE = "chat_fallback.jinja"
+_END = 1 << 20  # bytes
 
 
 @dataclass
@@ -66,13 +70,12 @@ def load_tokenizer(cfg: ModelConfig) -> PreTrainedTokenizerFast:
         from transformers import AutoTokenizer
 
         folder = _folder(cfg)
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(
-                    str(folder), local_files_only=True, trust_remote_code=False
-                )
-        except (OSError, ValueError) as error:
-            raise _unreadable(cfg, folder, error) from error
+        with _reading(cfg, folder):
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
     if cfg.chat_template is not None:
         tokenizer.chat_template = _template(cfg.chat_template)
     elif not tokenizer.chat_template:
@@ -95,21 +98,9 @@ def load_model(cfg: ModelConfig, adapter: Path | None = None, *, trainable: bool
     _need_packages()
     device = choose_device(cfg)
     dtype = choose_dtype(cfg, device)
-    quantization = quantization_config(cfg, device)
+    quantization = quantization_config(cfg, device, dtype)
     tokenizer = load_tokenizer(cfg)
-    if cfg.source is Source.tiny and quantization is None:
-        from llmkit.model_tiny import tiny_model
-
-        model: Any = tiny_model(_seed(cfg), dtype, cfg.attention)
-        model = model.to(device)
-    elif cfg.source is Source.tiny:
-        from llmkit.model_tiny import tiny_model
-
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            tiny_model(_seed(cfg), dtype, cfg.attention).save_pretrained(folder)
-            model = _from_folder(cfg, Path(folder), device, dtype, quantization)
-    else:
-        model = _from_folder(cfg, _folder(cfg), device, dtype, quantization)
+    model = _base(cfg, device, dtype, quantization)
     # peft would write this path into adapters, and look for it on a hub.
     model.config._name_or_path = model.name_or_path = ""
     if quantization is not None and trainable:
@@ -119,12 +110,28 @@ def load_model(cfg: ModelConfig, adapter: Path | None = None, *, trainable: bool
         model = prepare(model, use_gradient_checkpointing=False)
     if adapter is not None:
         model = attach(model, adapter, trainable=trainable)
-        if cfg.merge and not trainable and cfg.quantization is Quantization.none:
+        if cfg.merge and not trainable and quantization is None:
             model = model.merge_and_unload()
     if not trainable:
         model.requires_grad_(False)
         model.eval()
     return Loaded(model, tokenizer, device, dtype, cfg, adapter)
+
+
+def _base(cfg: ModelConfig, device: torch.device, dtype: torch.dtype, quantization: Any) -> Any:
+    if cfg.source is not Source.tiny:
+        return _from_folder(cfg, _folder(cfg), device, dtype, quantization)
+    from llmkit.model_tiny import tiny_model
+
+    if cfg.seed is None:
+        raise ConfigError("model.seed: source=tiny needs a number")
+    with _reading(cfg, "this process"):
+        model: Any = tiny_model(cfg.seed, dtype, cfg.attention)
+    if quantization is None:
+        return model.to(device)
+    with tempfile.TemporaryDirectory() as folder:  # weights are quantized while they are read
+        model.save_pretrained(folder)
+        return _from_folder(cfg, Path(folder), device, dtype, quantization)
 
 
 def _from_folder(
@@ -137,38 +144,59 @@ def _from_folder(
         options["device_map"] = {"": device}
     if quantization is not None:
         options["quantization_config"] = quantization
+    read: Any = AutoModelForCausalLM.from_pretrained  # its stub: a model alone
+    with _reading(cfg, folder):
+        model, info = read(
+            str(folder),
+            dtype=dtype,
+            attn_implementation=cfg.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    if info["missing_keys"]:  # transformers would go on with random weights
+        names = sorted(info["missing_keys"])
+        raise ConfigError(
+            f"the model {cfg.name} in {folder} lacks {len(names)} weights, such as {names[0]}"
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _reading(cfg: ModelConfig, place: Path | str) -> Iterator[None]:
+    """Quietly read a model that a person named; what does not work is one line."""
     try:
         with quiet():
-            return AutoModelForCausalLM.from_pretrained(
-                str(folder),
-                dtype=dtype,
-                attn_implementation=cfg.attention,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                **options,
-            )
-    except (OSError, ValueError, ImportError) as error:
-        raise _unreadable(cfg, folder, error) from error
+            yield
+    except Exception as error:  # OSError, ValueError, ImportError, bare Exception of tokenizers, …
+        text = str(error).strip().splitlines()
+        reason = text[0] if text else type(error).__name__
+        fetch = _download(cfg) if cfg.source is Source.hub and not _named_folder(cfg) else None
+        fix = f"\nif it is incomplete: {fetch}" if fetch else ""
+        raise ConfigError(
+            f"the model {cfg.name} in {place} cannot be loaded: {reason}{fix}"
+        ) from error
 
 
-def _seed(cfg: ModelConfig) -> int:
-    if cfg.seed is None:
-        raise ConfigError("model.seed: source=tiny needs a number")
-    return cfg.seed
+def _named_folder(cfg: ModelConfig) -> Path | None:
+    """The local folder that cfg.id names, if it names one."""
+    folder = Path(cfg.id).expanduser() if cfg.id else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def _folder(cfg: ModelConfig) -> Path:
-    """The local folder of a model that is not tiny."""
+    """Where the files of a model lie that is not tiny."""
     if cfg.source is Source.package:
         from llmkit.model_package import dense_copy
 
         return dense_copy(cfg)
     if cfg.id is None:
         raise ConfigError("model.id: source=hub needs a hub id or a local folder")
-    folder = Path(cfg.id).expanduser()
-    if folder.is_dir():
-        return folder
+    named = _named_folder(cfg)
+    if named is not None:
+        return named
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -186,14 +214,6 @@ def _download(cfg: ModelConfig) -> str:
     return f"hf download {cfg.id}{revision}"
 
 
-def _unreadable(cfg: ModelConfig, folder: Path, error: Exception) -> ConfigError:
-    reason = str(error).strip().splitlines()[0]
-    fix = ""
-    if cfg.source is Source.hub and cfg.id is not None and not Path(cfg.id).expanduser().is_dir():
-        fix = f"\nif it is incomplete: {_download(cfg)}"
-    return ConfigError(f"the model {cfg.name} in {folder} cannot be loaded: {reason}{fix}")
-
-
 def _template(name: Path) -> str:
     """A chat template: a file of templates/, or a path."""
     places = [find_toolkit().templates / name, name]
@@ -209,10 +229,27 @@ def model_identity(cfg: ModelConfig) -> dict[str, Any]:
     if cfg.source is Source.package:
         found |= {"package": cfg.package, "file": cfg.file, "sha256": cfg.sha256}
     elif cfg.source is Source.hub:
-        found |= {"id": cfg.id, "revision": cfg.revision}
+        folder = _folder(cfg)
+        if _named_folder(cfg):
+            found |= {"id": cfg.id, "revision": None, "fingerprint": _fingerprint(folder)}
+        else:  # hub caches name a snapshot's folder by its commit
+            found |= {"id": cfg.id, "revision": cfg.revision, "commit": folder.name}
     else:
         found |= {"seed": cfg.seed}
     return found
+
+
+def _fingerprint(folder: Path) -> str:
+    """A digest of names, sizes and both ends of each file: gigabytes need not be read through."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(_END))
+            stream.seek(max(size - _END, 0))
+            digest.update(stream.read())
+    return digest.hexdigest()
 
 
 def _need_packages() -> None:

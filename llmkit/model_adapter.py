@@ -8,15 +8,17 @@ alone would go on with random or missing weights and a warning.
 
 from __future__ import annotations
 
-import warnings
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import ConfigError, OutputError
+from llmkit.errors import ConfigError
+from llmkit.output import write_whole
 from llmkit.toolkit import find_toolkit
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -64,19 +66,21 @@ def attach(base: nn.Module, folder: Path, *, trainable: bool) -> Any:
     Raises ConfigError when the adapter cannot be read or does not fit.
     """
     import peft
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    from llmkit.model_device import quiet
 
     check_adapter(folder)
     try:
         config = peft.PeftConfig.from_pretrained(str(folder))
         given = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # bad JSON, unknown types, a cut file: each library has its own
         raise ConfigError(f"adapter={folder}: cannot be read: {_first_line(error)}") from error
     config.inference_mode = not trainable
     try:
-        model = peft.PeftModel(base, config, autocast_adapter_dtype=trainable)
-    except ValueError as error:
+        with quiet():
+            model = peft.PeftModelForCausalLM(base, config, autocast_adapter_dtype=trainable)
+    except Exception as error:  # modules that the base lacks, values of wrong types
         raise ConfigError(f"adapter={folder} does not fit: {_first_line(error)}") from error
     due = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     problems = misfits(
@@ -115,24 +119,26 @@ def _first_line(error: BaseException) -> str:
     return text[0] if text else type(error).__name__
 
 
-def save_adapter(model: Any, folder: Path, base_name: str) -> None:
+def save_adapter(
+    model: Any, folder: Path, base_name: str, dtype: torch.dtype | None = None
+) -> None:
     """Write adapter_model.safetensors and adapter_config.json of a PeftModel into `folder`.
 
-    The config names the base as `base_name`, not by a path of this machine. Nothing is looked up on
-    a hub. peft's own model card is not kept.
+    The same weights give the same bytes. The config names the base as `base_name`, not by a path of
+    this machine, and no hub is asked. Weights are rounded to `dtype` where one is given.
     """
-    config = model.peft_config[model.active_adapter]
-    before = config.base_model_name_or_path
-    card = folder / "README.md"
-    had_card = card.exists()
-    config.base_model_name_or_path = base_name
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Could not find a config file")
-            model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-        if not had_card:
-            card.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(folder, error) from error
-    finally:
-        config.base_model_name_or_path = before
+    import peft
+    from safetensors.torch import save
+
+    state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    tensors = {key: state[key].detach().to("cpu", dtype).contiguous() for key in sorted(state)}
+    values = model.peft_config[model.active_adapter].to_dict()
+    values |= {"base_model_name_or_path": base_name, "inference_mode": True}
+    config = json.dumps(values, indent=2, sort_keys=True, default=_plain)
+    write_whole(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    write_whole(folder / CONFIG, config + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Sets (their order is a matter of chance) and enums, for JSON."""
+    return sorted(value) if isinstance(value, set | frozenset) else str(value.value)

@@ -9,6 +9,7 @@ without AVX512_BF16 or AMX emulates it, several times slower than float32.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,7 @@ def cpu_has_bf16(cpuinfo: str) -> bool:
     return False
 
 
-def quantization_config(cfg: ModelConfig, device: torch.device) -> Any:
+def quantization_config(cfg: ModelConfig, device: torch.device, dtype: torch.dtype) -> Any:
     """What from_pretrained takes as quantization_config; None for none.
 
     Raises ConfigError on a CPU, MissingExtra where bitsandbytes is not installed.
@@ -81,7 +82,6 @@ def quantization_config(cfg: ModelConfig, device: torch.device) -> Any:
 
     if find_spec("bitsandbytes") is None:
         raise MissingExtra("quant", asked, "bitsandbytes")
-    import torch
     import transformers
 
     build: Any = transformers.BitsAndBytesConfig  # untyped
@@ -92,13 +92,16 @@ def quantization_config(cfg: ModelConfig, device: torch.device) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=dtype,
     )
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and logging advice; errors are still raised."""
+    """Keep transformers from drawing bars and logging advice; errors are still raised.
+
+    peft reads an attribute that transformers 5.24 deprecates: not a user's business either.
+    """
     import transformers
 
     logging: Any = transformers.utils.logging  # untyped
@@ -106,7 +109,11 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+            )
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bar:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.config_model import ModelConfig
-from llmkit.errors import ConfigError, MissingExtra, OutputError
+from llmkit.errors import ConfigError, LlmkitError, MissingExtra, OutputError
 from llmkit.output import sync_folder
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,11 @@ def dense_copy(cfg: ModelConfig) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock"):
+        with _locked(folder.parent / f"{folder.name}.lock") as alone:
             if not _intact(folder):  # another process may have made it meanwhile
+                if alone:  # then what lies around was left by a process that was killed
+                    for left in folder.parent.glob(f".{folder.name}.*"):
+                        shutil.rmtree(left, ignore_errors=True)
                 _make(cfg, folder)
     except OSError as error:
         raise OutputError(folder, error) from error
@@ -124,7 +127,12 @@ def _convert(source: Path, target: Path) -> None:
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     with quiet(), no_gguf_bar():
         tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-        model = transformers.AutoModelForCausalLM.from_pretrained(**where, **options)
+        read: Any = transformers.AutoModelForCausalLM.from_pretrained  # its stub: a model alone
+        model, info = read(**where, **options, output_loading_info=True)
+        if info["missing_keys"]:
+            raise LlmkitError(
+                f"{source} lacks weights: {', '.join(sorted(info['missing_keys'])[:3])}"
+            )
         model.config._name_or_path = ""
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
@@ -136,8 +144,12 @@ def _seal(folder: Path, source_sha256: str) -> None:
     """Flush every file and write down what the folder holds."""
     import transformers
 
+    umask = os.umask(0)  # the folder and the weights were made for the owner alone
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)
     files = {}
     for path in sorted(folder.iterdir()):
+        path.chmod(0o666 & ~umask)
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
         files[path.name] = _entry(path)
@@ -150,9 +162,6 @@ def _seal(folder: Path, source_sha256: str) -> None:
         json.dump(seal, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
-    umask = os.umask(0)  # mkdtemp made it 0700
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -186,9 +195,15 @@ def _sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process convert at a time; without locks (some network disks) they all do, safely."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Let one process convert at a time; False where there are no locks (some network disks).
+
+    There all of them convert, each in its own folder, and the last one's copy stays.
+    """
     with path.open("ab") as stream:
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            yield False
+        else:
+            yield True

@@ -111,6 +111,6 @@ def tiny_model(seed: int, dtype: torch.dtype, attention: str) -> LlamaForCausalL
             config
         )  # float32, so that every dtype rounds the same weights
     model.generation_config = GenerationConfig.from_model_config(config)
-    converted: LlamaForCausalLM = model.to(dtype)
+    converted: LlamaForCausalLM = model.to(dtype).eval()
     converted.config.dtype = dtype
     return converted
