@@ -111,6 +111,8 @@ def tiny_model(seed: int, dtype: torch.dtype, attention: str) -> LlamaForCausalL
             config
         )  # float32, so that every dtype rounds the same weights
     model.generation_config = GenerationConfig.from_model_config(config)
-    converted: LlamaForCausalLM = model.to(dtype).eval()
-    converted.config.dtype = dtype
-    return converted
+    for weight in model.parameters():  # not model.to: it rounds the rotary frequencies, too
+        weight.data = weight.data.to(dtype)
+    model.config.dtype = dtype
+    ready: LlamaForCausalLM = model.eval()
+    return ready
