@@ -66,6 +66,7 @@ def attach(base: nn.Module, folder: Path, *, trainable: bool) -> Any:
     Raises ConfigError when the adapter cannot be read or does not fit.
     """
     import peft
+    import torch
     from safetensors.torch import load_file
 
     from llmkit.model_device import quiet
@@ -78,7 +79,8 @@ def attach(base: nn.Module, folder: Path, *, trainable: bool) -> Any:
         raise ConfigError(f"adapter={folder}: cannot be read: {_first_line(error)}") from error
     config.inference_mode = not trainable
     try:
-        with quiet():
+        # peft draws weights that the file's replace; the caller's random state is not for that.
+        with quiet(), torch.random.fork_rng(devices=[]):
             model = peft.PeftModelForCausalLM(base, config, autocast_adapter_dtype=trainable)
     except Exception as error:  # modules that the base lacks, values of wrong types
         raise ConfigError(f"adapter={folder} does not fit: {_first_line(error)}") from error
