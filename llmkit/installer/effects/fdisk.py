@@ -123,7 +123,7 @@ class _Dialogue:
             number = free[0] if len(free) == 1 else self.number(free[0], free[-1], free[0], free)
         logical = kind == "l"
         try:
-            default_start = table.dos_start(logical)
+            default_start = table.dos_start(logical)[1]
         except CommandFailed:
             return
         low = table.grain + (extended.start if logical and extended is not None else 0)

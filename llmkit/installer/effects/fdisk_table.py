@@ -207,8 +207,8 @@ class Table:
         extended = self.extended()
         return extended.end if logical and extended is not None else self.total - 1
 
-    def dos_start(self, logical: bool, size: int = 1) -> int:
-        """The default start: the first gap that has room for so many sectors.
+    def dos_start(self, logical: bool, size: int = 1) -> tuple[int, int]:
+        """The first gap that has room for so many sectors: its first sector, the default start.
 
         Raises:
             CommandFailed: no room is left.
@@ -229,8 +229,21 @@ class Table:
                 raise CommandFailed("no free space is left for it")
             last = self.dos_last(default, logical)
             if default + size - 1 <= last:
-                return default
+                return first, default
             start = last + 1
+
+    def dos_given(self, start: int, logical: bool, sized: bool) -> int:
+        """Where a partition goes that is asked to start at `start`: there; when that is in use,
+        behind what covers it (libfdisk only mentions it).
+
+        Raises:
+            CommandFailed: `start` is in use, and all before it too, or a size was asked for.
+        """
+        if not self._covered(start, logical):
+            return start
+        if sized or start < self.dos_start(logical)[0]:
+            raise CommandFailed(f"sector {start} is in use already")
+        return self._unused(start, logical)
 
     def dos_last(self, start: int, logical: bool) -> int:
         """The last sector that a partition from `start` on may have."""
@@ -294,12 +307,13 @@ class Table:
             if number not in free:
                 raise CommandFailed(f"partition {number} exists already")
         size = 1 if wanted.largest else wanted.size or 1
-        start = wanted.start if wanted.start is not None else self.dos_start(logical, size)
+        start = wanted.start
+        if start is None:
+            start = self.dos_start(logical, size)[1]
         around = self.extended() if logical else None
         if start < self.grain + (around.start if around is not None else 0):
             raise CommandFailed(f"sector {start} is too early; leave 1 MiB in front")
-        if self._covered(start, logical):
-            raise CommandFailed(f"sector {start} is in use already")
+        start = self.dos_given(start, logical, wanted.size is not None and not wanted.largest)
         limit = self.dos_last(start, logical)
         if start > limit:
             raise CommandFailed("no free space is left for it")
