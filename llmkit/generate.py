@@ -1,0 +1,271 @@
+"""The engine: prompts as token ids in, completions out.
+
+    from llmkit.generate import Engine, Request
+    engine = Engine(loaded, cfg.engine, renderer.stop_ids)
+    engine.generate([Request(tuple(renderer.prompt_ids(messages, context)), max_tokens=256)])
+
+Offline batches: prompts of like length are read together, what they all begin with is read once,
+and a row leaves the batch when its answer ends. A row's tokens do not depend on its neighbours,
+but for the last bits of low-precision sums.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmkit.config_engine import EngineConfig
+from llmkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.model import Loaded
+
+
+class Grammar(Protocol):
+    """What constrains a completion, one for each request."""
+
+    def mask(self, ids: Sequence[int]) -> torch.Tensor | None:
+        """Which tokens may follow `ids` (what was generated so far): bool [vocabulary], or any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt and how to go on from it."""
+
+    ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0
+    seed: int | None = None  # None: drawn anew each time
+    stop: tuple[str, ...] = ()  # texts that end the answer; they are not part of it
+    grammar: Grammar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came of a request. `ids` has neither the end of turn nor what lies behind a stop text."""
+
+    ids: tuple[int, ...]
+    text: str
+    finish_reason: str  # stop or length
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(slots=True)
+class _Row:
+    """A request in flight."""
+
+    index: int
+    request: Request
+    generator: Any
+    ids: list[int] = field(default_factory=list)
+
+
+class Engine:
+    """Generates with a loaded model. `stop_ids` are the tokens that end an answer."""
+
+    def __init__(self, loaded: Loaded, cfg: EngineConfig, stop_ids: frozenset[int]) -> None:
+        import torch
+
+        self.loaded = loaded
+        self.cfg = cfg
+        self.stop_ids = stop_ids
+        # transformers 5.24 renamed the argument
+        taken = inspect.signature(loaded.model.forward).parameters
+        self._cache = "cache" if "cache" in taken else "past_key_values"
+        if cfg.threads is not None:
+            torch.set_num_threads(cfg.threads)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """A completion for each request, in their order.
+
+        `on_done(index, completion)` is called as soon as one ends. Raises ConfigError for a request
+        that is larger than engine.max_batch_tokens.
+        """
+        import torch
+
+        done: dict[int, Completion] = {}
+
+        def finish(index: int, completion: Completion) -> None:
+            done[index] = completion
+            if on_done is not None:
+                on_done(index, completion)
+
+        with torch.inference_mode():
+            waiting = self._batches(requests)
+            while waiting:
+                batch = [index for index in waiting.pop() if index not in done]
+                if not batch:
+                    continue
+                try:
+                    self._run([self._row(index, requests[index]) for index in batch], finish)
+                except torch.cuda.OutOfMemoryError:
+                    if len(batch) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    half = len(batch) // 2
+                    waiting += [batch[half:], batch[:half]]
+        return [done[index] for index in range(len(requests))]
+
+    def _batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Indices by length, the longest last (it is run first: memory runs out early or never)."""
+        order = sorted(range(len(requests)), key=lambda index: len(requests[index].ids))
+        batches: list[list[int]] = []
+        for index in order:
+            request = requests[index]
+            if not request.ids:
+                raise ConfigError("a prompt without tokens")
+            size = len(request.ids) + request.max_tokens  # of the longest row, padding included
+            if size > self.cfg.max_batch_tokens:
+                raise ConfigError(
+                    f"a prompt of {len(request.ids):,} tokens and max_tokens={request.max_tokens:,}"
+                    f" are more than engine.max_batch_tokens={self.cfg.max_batch_tokens:,}"
+                )
+            last = batches[-1] if batches else None
+            if (
+                last is None
+                or len(last) >= self.cfg.max_batch
+                or size * (len(last) + 1) > self.cfg.max_batch_tokens
+            ):
+                batches.append([index])
+            else:
+                last.append(index)
+        return batches
+
+    def _row(self, index: int, request: Request) -> _Row:
+        import torch
+
+        generator = None
+        if request.temperature > 0:
+            generator = torch.Generator()
+            if request.seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed(request.seed)
+        return _Row(index, request, generator)
+
+    def _run(self, rows: list[_Row], finish: Callable[[int, Completion], None]) -> None:
+        """Generate a batch to its end."""
+        import torch
+        from transformers import DynamicCache
+
+        model, device = self.loaded.model, self.loaded.device
+        prompts = [row.request.ids for row in rows]
+        shared = self._shared(prompts)
+        width = max(map(len, prompts)) - shared
+        ids = torch.full((len(rows), width), self._pad_id(), dtype=torch.long)  # [rows, width]
+        mask = torch.zeros((len(rows), shared + width), dtype=torch.long)
+        mask[:, :shared] = 1
+        for place, prompt in enumerate(prompts):
+            rest = prompt[shared:]
+            ids[place, width - len(rest) :] = torch.tensor(rest)
+            mask[place, shared + width - len(rest) :] = 1
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
+        ids, mask, positions = ids.to(device), mask.to(device), positions.to(device)
+        cache = DynamicCache(config=model.config)
+        if shared:
+            head = torch.tensor([prompts[0][:shared]], device=device)
+            model.model(input_ids=head, use_cache=True, **{self._cache: cache})
+            cache.batch_repeat_interleave(len(rows))
+        length = mask.sum(1, keepdim=True)  # [rows, 1]: the next position of each row
+        while True:
+            logits = model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=True,
+                logits_to_keep=1,
+                **{self._cache: cache},
+            ).logits[:, -1]  # [rows, vocabulary]
+            kept = self._step(rows, logits, finish)
+            if not kept:
+                return
+            if len(kept) < len(rows):
+                chosen = torch.tensor(kept, device=device)
+                cache.batch_select_indices(chosen)
+                mask, length = mask[chosen], length[chosen]
+                rows = [rows[place] for place in kept]
+            ids = torch.tensor([[row.ids[-1]] for row in rows], device=device)
+            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], 1)
+            positions = length
+            length = length + 1
+
+    def _shared(self, prompts: Sequence[tuple[int, ...]]) -> int:
+        """How many tokens all prompts begin with, one of each left over to be read."""
+        if not self.cfg.share_prefix or len(prompts) == 1:
+            return 0
+        low, high = min(prompts), max(prompts)
+        limit = min(map(len, prompts)) - 1
+        for place in range(limit):
+            if low[place] != high[place]:
+                return place
+        return limit
+
+    def _pad_id(self) -> int:
+        pad = self.loaded.tokenizer.pad_token_id
+        return int(pad if pad is not None else min(self.stop_ids, default=0))
+
+    def _step(
+        self, rows: list[_Row], logits: torch.Tensor, finish: Callable[[int, Completion], None]
+    ) -> list[int]:
+        """Add a token to each row; the places of those that go on."""
+        greedy = logits.argmax(-1).tolist()
+        kept = []
+        for place, row in enumerate(rows):
+            token = greedy[place]
+            if row.request.grammar is not None or row.generator is not None:
+                token = _choose(row, logits[place])
+            if token in self.stop_ids:
+                finish(row.index, self._completion(row, "stop"))
+                continue
+            row.ids.append(token)
+            if row.request.stop and self._stopped(row):
+                finish(row.index, self._completion(row, "stop"))
+            elif len(row.ids) >= row.request.max_tokens:
+                finish(row.index, self._completion(row, "length"))
+            else:
+                kept.append(place)
+        return kept
+
+    def _stopped(self, row: _Row) -> bool:
+        text = self._decode(row.ids)
+        return any(stop in text for stop in row.request.stop)
+
+    def _completion(self, row: _Row, reason: str) -> Completion:
+        text = self._decode(row.ids)
+        ends = [at for stop in row.request.stop if (at := text.find(stop)) >= 0]
+        if ends:
+            text = text[: min(ends)]
+        return Completion(tuple(row.ids), text, reason, len(row.request.ids), len(row.ids))
+
+    def _decode(self, ids: list[int]) -> str:
+        decode: Any = self.loaded.tokenizer.decode
+        return str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _choose(row: _Row, logits: torch.Tensor) -> int:
+    """A token of one row, [vocabulary], under its grammar and sampling parameters."""
+    import torch
+
+    logits = logits.float().cpu()
+    if row.request.grammar is not None:
+        allowed = row.request.grammar.mask(row.ids)
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+    if row.generator is None:
+        return int(logits.argmax())
+    chances = (logits / row.request.temperature).softmax(-1)
+    if row.request.top_p < 1:
+        ordered, places = chances.sort(descending=True, stable=True)
+        # the likeliest always stays
+        chances[places[ordered.cumsum(-1) - ordered >= row.request.top_p]] = 0
+    return int(torch.multinomial(chances, 1, generator=row.generator))
