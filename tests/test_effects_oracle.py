@@ -40,3 +40,50 @@ def test_sfdisk_refuses_a_start_in_use(script: str) -> None:
     """With a size, or when nothing in front of the start is free, it fails."""
     with pytest.raises(CommandFailed):
         run("sfdisk /dev/sda", f"label: dos\n{script}")
+
+
+@pytest.mark.parametrize(
+    ("line", "script", "end"),
+    [
+        ("sfdisk /dev/sda", "label: dos\n,100K\n", 2248),
+        ("sfdisk /dev/sda", "label: gpt\n,100K\n", 2247),
+        ("fdisk /dev/sda", "o\nn\np\n\n\n+600K\nw\n", 3248),
+        ("fdisk /dev/sda", "g\nn\n\n\n+600K\nw\n", 4095),
+        ("fdisk /dev/sda", "g\nn\n\n\n+100K\nw\n", 2048),
+    ],
+)
+def test_the_end_of_a_tiny_partition(line: str, script: str, end: int) -> None:
+    """Below 1 MiB libfdisk does not align the end; on msdos it takes a sector too many, and fdisk
+    on GPT aligns all the same, to a single sector if need be."""
+    assert rows(run(line, script)) == [(1, 2048, end)]
+
+
+def test_fdisk_takes_an_end_counted_back_to_just_behind_the_start() -> None:
+    """-100M where 100.5 MiB are free leaves a tiny partition, not none."""
+    state = SystemState(disks=(Disk("sda", 20_000_000_512),))
+    state = run("fdisk /dev/sda", "o\nn\np\n\n\n38856703\nw\n", state)
+    assert rows(run("fdisk /dev/sda", "n\np\n\n\n-100M\nw\n", state))[1:] == [
+        (2, 38856704, 38857700)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "flag", "after"),
+    [
+        ("c", "raid", "83"), ("7", "lvm", "83"), ("1c", "swap", "83"), ("12", "raid", "12"),
+        ("ef", "lvm", "ef"), ("8e", "lvm", "83"),
+    ],
+)  # fmt: skip
+def test_parted_makes_the_type_anew(before: str, flag: str, after: str) -> None:
+    """msdos: taking off a flag that is not set makes the type anew from the (here missing) file
+    system, unless the type stands for another flag."""
+    state = run("sfdisk /dev/sda", f"label: dos\n,100M,{before}\n")
+    state = run(f"parted -s /dev/sda set 1 {flag} off", state=state)
+    assert state.disks[0].partitions[0].type == after
+
+
+def test_parted_remembers_lba_within_a_call() -> None:
+    """A FAT type with LBA that raid hid comes back with LBA when the same call takes raid off."""
+    state = run("parted -s /dev/sda mklabel msdos mkpart primary fat32 1MiB 1000MiB "
+                "set 1 raid on set 1 raid off")  # fmt: skip
+    assert state.disks[0].partitions[0].type == "0c"

@@ -95,7 +95,8 @@ class _Dialogue:
         while True:
             end, sized = self.last(start, last, table.gpt_end(start))
             if sized:
-                end = align_in_range(end, start, table.gpt_end(start), table.grain) - 1
+                end = align_in_range(end, start, table.gpt_end(start), table.grain)
+                end -= end > start
             if start <= end <= last:
                 break
         table.add_gpt(Wanted(number, start, end - start + 1, exact=True))
@@ -135,7 +136,7 @@ class _Dialogue:
                 break
         high = table.dos_last(start, logical)
         end, sized = self.last(start, high, high)
-        if end < high and sized:
+        if end < high and sized and end - start >= table.grain:  # a tiny one is not aligned
             end = min(align_in_range(end, start, high, table.grain) - 1, high)
         size = end - start + 1
         wanted = Wanted(number, start, size, exact=True, type="05" if kind == "e" else None)

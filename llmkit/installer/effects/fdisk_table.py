@@ -172,7 +172,7 @@ class Table:
         else:
             end = start + wanted.size - 1
             usual = self.gpt_end(start)
-            if end not in (usual, last) and not wanted.exact:
+            if end not in (usual, last) and not wanted.exact and end - start >= self.grain:
                 end = align_in_range(end, start, usual, self.grain) - 1
         if end < start or end > last:
             raise CommandFailed(f"partition {number} does not fit there")
@@ -322,7 +322,9 @@ class Table:
             end = start + wanted.size - 1
             if end > limit:  # the real one makes a partition without a sector of it
                 raise CommandFailed(f"partition {number} is larger than the free space")
-            if end < limit and not wanted.exact:
+            if end < limit and not wanted.exact and wanted.size < self.grain:
+                end += 1  # a tiny one is not aligned, and gets a sector too many
+            elif end < limit and not wanted.exact:
                 end = min(align_in_range(end + 1, start, limit, self.grain) - 1, limit)
         if end < start:
             raise CommandFailed(f"partition {number} does not fit there")

@@ -56,6 +56,7 @@ class _Session:
     unit: str = "m"
     events: tuple[Event, ...] = ()
     systems: dict[int, str] = field(default_factory=dict)  # start → mkpart's file system word
+    lba: set[int] = field(default_factory=set)  # starts of the msdos partitions seen with LBA types
 
     def current(self) -> Disk:
         found = self.state.disk(self.disk)
@@ -351,7 +352,7 @@ def _set(run: _Session, words: _Words, toggle: bool = False) -> None:
     if label.kind == "gpt":
         _set_gpt(slot, flag, on, usual)
     else:
-        _set_msdos(label, slot, flag, on, usual)
+        _set_msdos(run, label, slot, flag, on, usual)
     run.save(label)
 
 
@@ -392,7 +393,11 @@ def _set_gpt(slot: Slot, flag: str, on: bool, usual: str) -> None:
         slot.type = usual
 
 
-def _set_msdos(label: Label, slot: Slot, flag: str, on: bool, usual: str) -> None:
+def _set_msdos(run: _Session, label: Label, slot: Slot, flag: str, on: bool, usual: str) -> None:
+    if slot.type in _NO_LBA:
+        run.lba.add(slot.start)
+    elif slot.type not in gpt.MBR_FLAGS.values():
+        run.lba.discard(slot.start)
     if flag == "boot":
         if on:  # one partition at most carries it
             for other in label.slots:
@@ -401,19 +406,15 @@ def _set_msdos(label: Label, slot: Slot, flag: str, on: bool, usual: str) -> Non
     elif slot.role == "extended":
         if flag == "lba":
             slot.type = "0f" if on else "05"  # else the type of an extended partition stays
-    elif flag in ("hidden", "lba"):
-        if slot.type in gpt.MBR_FLAGS.values():
-            return
+    elif flag in gpt.MBR_FLAGS and on:
+        slot.type = gpt.MBR_FLAGS[flag]
+    elif slot.type == gpt.MBR_FLAGS.get(flag) or slot.type not in gpt.MBR_FLAGS.values():
         # parted makes the type anew, from the file system that it sees
-        lba = on if flag == "lba" else slot.type in _NO_LBA
+        lba = on if flag == "lba" else slot.start in run.lba
         hidden = on if flag == "hidden" else slot.type in _SHOWN
         slot.type = (_LBA if lba else _NO_LBA).get(usual, usual)
         if hidden:
             slot.type = _HIDDEN.get(slot.type, slot.type)
-    elif on:
-        slot.type = gpt.MBR_FLAGS[flag]
-    elif slot.type == gpt.MBR_FLAGS[flag]:
-        slot.type = usual
 
 
 def _disk_set(run: _Session, words: _Words, toggle: bool = False) -> None:
