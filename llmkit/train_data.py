@@ -1,0 +1,194 @@
+"""Snapshots for training: read, turned into tokens, put into batches.
+
+    from llmkit.train_data import read, plan
+
+Batches hold examples of like length, so that there is little padding; the order depends on the
+seed and the epoch alone, so that a resumed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import multiprocessing
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmkit import records
+from llmkit.errors import LlmkitError
+from llmkit.prompt import Example, Renderer
+
+_CHUNK = 1024  # snapshots that a worker gets at once
+
+
+@dataclass(slots=True)
+class Corpus:
+    """Examples with the conversation that each comes from, and what was left out."""
+
+    examples: list[Example] = field(default_factory=list)
+    conversations: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)  # file:line: reason
+    sha256: dict[str, str] = field(default_factory=dict)  # by file name
+
+    @property
+    def tokens(self) -> int:
+        """All tokens."""
+        return sum(len(example.ids) for example in self.examples)
+
+    @property
+    def supervised(self) -> int:
+        """Tokens that the loss is taken on."""
+        return sum(len(example.ids) - example.prompt_length for example in self.examples)
+
+
+_renderer: Renderer | None = None  # of a worker, which inherits it
+
+
+def _encode(snapshots: list[Any]) -> list[Example | LlmkitError]:
+    assert _renderer is not None
+    return list(_renderer.examples(snapshots))
+
+
+def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, workers: int) -> Corpus:
+    """The snapshots of a file, folder or glob as examples.
+
+    Raises:
+        ConfigError: no such file.
+        RecordError: a record breaks the schema (file:line).
+        LlmkitError: nothing is left, or no token is supervised.
+    """
+    global _renderer
+    corpus = Corpus()
+    found: list[tuple[str, Any]] = []
+    for path in records.paths_of(where):
+        corpus.sha256[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for line, value in records.read_jsonl(path):
+            records.check_record("snapshot", records.Located(value, str(path), line))
+            found.append((f"{path}:{line}", value))
+    if not found:
+        raise LlmkitError(f"{where} holds no record")
+    if limit is not None and limit < len(found):
+        chosen = random.Random(f"{seed}-limit").sample(range(len(found)), limit)
+        found = [found[index] for index in sorted(chosen)]
+    chunks = [
+        [value for _, value in found[start : start + _CHUNK]]
+        for start in range(0, len(found), _CHUNK)
+    ]
+    _renderer = renderer
+    try:
+        made = _encoded(chunks, workers)
+        for (place, value), example in zip(found, made, strict=True):
+            if isinstance(example, LlmkitError):
+                corpus.dropped.append(f"{place}: {example}")
+                continue
+            corpus.examples.append(example)
+            meta = value.get("meta") or {}
+            corpus.conversations.append(str(meta.get("conversation", place)))
+    finally:
+        _renderer = None
+    if not corpus.examples:
+        raise LlmkitError(
+            f"all {len(found):,} snapshots of {where} were dropped\n{corpus.dropped[0]}"
+        )
+    if not corpus.supervised:
+        raise LlmkitError(f"no token of {where} is supervised")
+    return corpus
+
+
+def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | LlmkitError]:
+    workers = min(workers, len(chunks))
+    if workers == 1:
+        for chunk in chunks:
+            yield from _encode(chunk)
+        return
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        with multiprocessing.get_context("fork").Pool(workers) as pool:
+            for made in pool.imap(_encode, chunks):
+                yield from made
+    finally:
+        os.environ.pop("TOKENIZERS_PARALLELISM")
+        if before is not None:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+def drawn(corpus: Corpus, epoch: int, *, per_conversation: int | None, seed: int) -> list[int]:
+    """Which examples an epoch is made of."""
+    if per_conversation is None:
+        return list(range(len(corpus.examples)))
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(corpus.conversations):
+        groups[name].append(index)
+    chosen: list[int] = []
+    for name, indices in groups.items():
+        order = list(indices)
+        random.Random(f"{seed}-{name}").shuffle(order)
+        count = min(per_conversation, len(order))
+        chosen += [order[(epoch * count + place) % len(order)] for place in range(count)]
+    return sorted(chosen)
+
+
+def plan(
+    corpus: Corpus,
+    epoch: int,
+    *,
+    per_conversation: int | None,
+    tokens_per_batch: int,
+    tokens_per_step: int,
+    processes: int,
+    seed: int,
+) -> list[list[list[int]]]:
+    """An epoch's steps, each a list of batches, each a list of examples' indices.
+
+    A batch has at most `tokens_per_batch` tokens with its padding (or one example); a step has
+    about `tokens_per_step` real tokens. What is in a step does not depend on `processes`.
+    """
+    draw = random.Random(f"{seed}-{epoch}-plan")
+    indices = drawn(corpus, epoch, per_conversation=per_conversation, seed=seed)
+    lengths = [len(example.ids) for example in corpus.examples]
+    total = sum(lengths[index] for index in indices)
+    count = max(1, round(total / tokens_per_step))
+    draw.shuffle(indices)
+    # Sorted within large shuffled windows, cut into pieces of one batch, and the pieces shuffled:
+    # a step has pieces of several lengths, and a piece has examples of like length.
+    indices.sort(key=lambda index: lengths[index])
+    pieces = list(batches(indices, lengths, min(tokens_per_batch, tokens_per_step)))
+    draw.shuffle(pieces)
+    share = len(pieces) / min(count, len(pieces))
+    edges = [math.floor(number * share + 1e-9) for number in range(min(count, len(pieces)) + 1)]
+    edges[-1] = len(pieces)
+    steps = [pieces[a:b] for a, b in itertools.pairwise(edges) if b > a]
+    return [split(step, processes) for step in steps]
+
+
+def batches(indices: Sequence[int], lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Runs of `indices` whose padded size stays within `limit`."""
+    batch: list[int] = []
+    longest = 0
+    for index in indices:
+        longest = max(longest, lengths[index])
+        if batch and longest * (len(batch) + 1) > limit:
+            yield batch
+            batch, longest = [], lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def split(step: list[list[int]], processes: int) -> list[list[int]]:
+    """A step's batches, halved where there are fewer than processes (the same examples)."""
+    step = list(step)
+    while len(step) < processes:
+        largest = max(range(len(step)), key=lambda place: len(step[place]))
+        batch = step[largest]
+        if len(batch) < 2:
+            break
+        step[largest : largest + 1] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    return step

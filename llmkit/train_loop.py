@@ -1,0 +1,251 @@
+"""The training loop: loss at supervised positions, AdamW, schedule, several processes.
+
+    from llmkit.train_loop import Loop
+
+Batches are padded on the right and have no attention mask: under causal attention padding behind a
+token cannot reach it, and attention without a mask has a faster kernel. The vocabulary's logits,
+the largest matrix of a small model, are computed at supervised positions alone. Random numbers
+depend on the seed, the step and the process alone, so a resumed run draws what an unbroken one
+does. With torchrun each process takes its share of a step's batches, and gradients are summed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+
+from llmkit.config_train import OptimConfig, Schedule, TrainConfig
+from llmkit.errors import ConfigError, LlmkitError
+from llmkit.prompt import Example
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that torchrun started."""
+
+    rank: int
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def agree(self, flag: bool, device: torch.device) -> bool:
+        """What the leading process says; all must ask at the same point."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor([int(flag)], device=device)
+        dist.broadcast(told, 0)
+        return bool(told.item())
+
+
+@contextlib.contextmanager
+def team(cuda: bool) -> Iterator[Team]:
+    """The processes of this run, as torchrun's variables say; one without them."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team(0, 1)
+        return
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Team(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()
+
+
+def add_lora(base: Any, cfg: TrainConfig) -> Any:
+    """`base` with fresh LoRA weights in float32, drawn by the seed."""
+    import peft
+
+    from llmkit.model_device import quiet
+
+    targets = cfg.lora.targets
+    config = peft.LoraConfig(
+        r=cfg.lora.rank,
+        lora_alpha=cfg.lora.alpha,  # type: ignore[arg-type]  # its stub: int
+        lora_dropout=cfg.lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        use_rslora=cfg.lora.rslora,
+        use_dora=cfg.lora.dora,
+        task_type="CAUSAL_LM",
+        bias="none",
+    )
+    base.requires_grad_(False)
+    torch.manual_seed(cfg.seed)
+    try:
+        with quiet():
+            return peft.get_peft_model(base, config)
+    except ValueError as error:
+        raise ConfigError(f"lora.targets={targets}: {str(error).splitlines()[0]}") from error
+
+
+def rate(optim: OptimConfig, progress: float) -> float:
+    """The learning rate, as a share of the highest, after `progress` (0 to 1) of the run."""
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < optim.warmup:
+        return max(progress / optim.warmup, 0.02)
+    left = (1 - progress) / max(1 - optim.warmup, 1e-9)  # 1 → 0
+    if optim.schedule is Schedule.constant:
+        return 1.0
+    if optim.schedule is Schedule.cosine:
+        part = 0.5 - 0.5 * math.cos(math.pi * left)
+    elif optim.schedule is Schedule.linear:
+        part = left
+    else:
+        part = min((1 - progress) / optim.decay, 1.0) if optim.decay else 1.0
+    return optim.final_lr + (1 - optim.final_lr) * part
+
+
+class Loop:
+    """A model with LoRA weights, and what one optimizer step and one evaluation are."""
+
+    def __init__(
+        self, model: Any, cfg: TrainConfig, device: torch.device, dtype: torch.dtype, team: Team
+    ) -> None:
+        self.model, self.cfg, self.device, self.team = model, cfg, device, team
+        self.half = dtype in (torch.bfloat16, torch.float16)
+        self.dtype = dtype
+        causal = model.get_base_model()
+        self._decoder = causal.get_decoder()
+        self._head = causal.get_output_embeddings()
+        self._quiet = _no_casts(model) if self.half else contextlib.nullcontext
+        if cfg.gradient_checkpointing:
+            causal.gradient_checkpointing_enable({"use_reentrant": False})
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.weights = [weight for _, weight in named]
+        self.optimizer = torch.optim.AdamW(
+            self.weights,
+            lr=cfg.optim.lr,
+            betas=(cfg.optim.betas[0], cfg.optim.betas[1]),
+            weight_decay=cfg.optim.weight_decay,
+            fused=True,
+        )
+
+    def step(self, batches: Sequence[Sequence[Example]], number: int, lr: float) -> torch.Tensor:
+        """One optimizer step on all `batches`; the mean loss of a supervised token.
+
+        The result stays on the device: reading it each time would stop the GPU's queue.
+        """
+        count = sum(len(e.ids) - e.prompt_length for batch in batches for e in batch)
+        torch.manual_seed(
+            random.Random(f"{self.cfg.seed}-{number}-{self.team.rank}").getrandbits(62)
+        )
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        for batch in batches[self.team.rank :: self.team.size]:
+            loss = self._loss(batch, self.cfg.optim.label_smoothing) / count
+            loss.backward()
+            total += loss.detach()
+        self._share_gradients()
+        if self.cfg.optim.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.cfg.optim.grad_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return self.team.sum(total)
+
+    @torch.no_grad()
+    def evaluate(self, batches: Sequence[Sequence[Example]]) -> float:
+        """The mean loss of a supervised token, without dropout and smoothing."""
+        self.model.eval()
+        sums = torch.zeros(2, device=self.device, dtype=torch.float64)
+        for batch in batches[self.team.rank :: self.team.size]:
+            sums[0] += self._loss(batch, 0.0).double()
+            sums[1] += sum(len(e.ids) - e.prompt_length for e in batch)
+        self.team.sum(sums)
+        return float(sums[0] / sums[1])
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimizer, as they are."""
+        return {
+            "weights": {n: w.detach().cpu().clone() for n, w in self._named()},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, weights: dict[str, torch.Tensor], optimizer: Any = None) -> None:
+        """Take weights, and an optimizer's state, from `state`."""
+        with torch.no_grad():
+            for name, weight in self._named():
+                weight.copy_(weights[name])
+        if optimizer is not None:
+            self.optimizer.load_state_dict(optimizer)
+
+    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return zip(self.names, self.weights, strict=True)
+
+    def _loss(self, batch: Sequence[Example], smoothing: float) -> torch.Tensor:
+        """The summed loss of the batch's supervised tokens."""
+        width = max(len(example.ids) for example in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        rows: list[int] = []
+        targets: list[int] = []
+        for row, example in enumerate(batch):
+            ids[row, : len(example.ids)] = torch.tensor(example.ids)
+            start = row * width + example.prompt_length - 1
+            rows.extend(range(start, start + len(example.ids) - example.prompt_length))
+            targets.extend(example.ids[example.prompt_length :])
+        where, wanted = torch.tensor(rows), torch.tensor(targets)
+        if self.device.type == "cuda":
+            ids, where, wanted = (
+                part.pin_memory().to(self.device, non_blocking=True)
+                for part in (ids, where, wanted)
+            )
+        with (
+            torch.autocast(self.device.type, self.dtype, enabled=self.half),
+            self._quiet(),
+        ):
+            hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+            logits = self._head(hidden.flatten(0, 1).index_select(0, where))
+        return functional.cross_entropy(
+            logits.float(), wanted, reduction="sum", label_smoothing=smoothing
+        )
+
+    def _share_gradients(self) -> None:
+        if self.team.size == 1:
+            return
+        for weight in self.weights:
+            if weight.grad is None:  # fewer batches than processes
+                weight.grad = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        flat = self.team.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(
+            gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
+
+
+def _no_casts(model: Any) -> Any:
+    """peft copies each input to float32 beside float32 weights; autocast makes that useless."""
+    from peft.helpers import disable_input_dtype_casting
+
+    return lambda: disable_input_dtype_casting(model)
+
+
+def check_finite(losses: Sequence[tuple[int, float]]) -> None:
+    """Raises LlmkitError naming the first step whose loss is not a number."""
+    for step, loss in losses:
+        if not math.isfinite(loss):
+            raise LlmkitError(
+                f"the loss of step {step} is {loss}: nothing was written for it\n"
+                "lower optim.lr, or try model.dtype=float32"
+            )

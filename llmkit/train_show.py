@@ -1,0 +1,70 @@
+"""How training shows where it is: a bar on a terminal, lines elsewhere; on stderr.
+
+with Progress(total, shown=True) as progress:
+    progress.update(line, seconds_left)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """Loss, tokens per second and time left."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self.total, self.shown = total, shown
+        self._bar: Any = None
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, line: Mapping[str, Any], left: float | None) -> None:
+        """Show a line of metrics.jsonl."""
+        text = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s"
+        if left is not None:
+            text += f", {_clock(left)} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=line["step"], description=text)
+        elif self.shown:
+            print(f"step {line['step']:,}/{self.total:,}: {text}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Show a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(text)
+        elif self.shown:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
