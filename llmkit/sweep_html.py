@@ -5,13 +5,14 @@ Plots are SVG in the page; nothing is fetched and nothing is run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmkit.template import environment
 from llmkit.toolkit import find_toolkit
 
 _WIDTH, _HEIGHT, _EDGE = 280, 180, 30  # pixels of a small plot, and its margins
+_TICKS = 5  # labels on an axis, at most
 _AXIS, _TALL = 140, 240  # pixels between two axes of the parallel coordinates, and their height
 
 
@@ -45,7 +46,14 @@ def positions(values: Sequence[Any]) -> list[tuple[float, str]]:
 
 def label(value: Any) -> str:
     """A parameter's value, short."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 100 else f"{value}"
+
+
+def thinned(ticks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Ticks in order, so few that their labels have room; the first and the last are kept."""
+    ordered = sorted(set(ticks))
+    step = -(-max(len(ordered) - 1, 1) // (_TICKS - 1))
+    return [tick for place, tick in enumerate(ordered[:-1]) if place % step == 0] + ordered[-1:]
 
 
 def scatter(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def scatter(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
         }
         for (part, _), score, row in zip(places, ys, rows, strict=True)
     ]  # fmt: skip
-    ticks = sorted({(x(part), text) for part, text in places})
+    ticks = thinned((x(part), text) for part, text in places)
     levels = [(y(value), f"{value:.2f}") for value in dict.fromkeys((bottom, top))]
     return {"name": name, "points": points, "ticks": ticks, "levels": levels}
 
@@ -81,7 +89,7 @@ def parallel(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[st
     for place, name in enumerate(names):
         found = positions([_key(row["parameters"][name]) for row in rows])
         columns.append([_down(part) for part, _ in found])
-        ticks = sorted({(_down(part), text) for part, text in found})
+        ticks = thinned((_down(part), text) for part, text in found)
         axes.append({"name": name, "x": 60 + place * _AXIS, "ticks": ticks})
     columns.append([_down(_part(row["score"], low, high)) for row in rows])
     ticks = [

@@ -24,7 +24,7 @@ def answers(cfg: SweepConfig, adapter: Path) -> list[Row]:
     from llmkit.domain import get_domain
     from llmkit.generate import Engine, Request
     from llmkit.model import load_model
-    from llmkit.prompt import renderer
+    from llmkit.prompt import PromptTooLong, renderer
 
     found = [
         records.Located(value, str(path), number)
@@ -37,17 +37,26 @@ def answers(cfg: SweepConfig, adapter: Path) -> list[Row]:
     loaded = load_model(cfg.model, adapter)
     made = renderer(loaded.tokenizer, cfg.prompt, get_domain(cfg.domain.name), adapter)
     engine = Engine(loaded, cfg.engine, made.stop_ids)
-    requests = [
-        Request(
-            tuple(made.prompt_ids(case["messages"], case.get("system_context", ""))),
-            cfg.max_tokens,
-        )
-        for case in cases
-    ]
-    replies = [parse_reply(completion.text) for completion in engine.generate(requests)]
+    requests: list[Request] = []
+    asked: list[int] = []  # cases that have a request
+    for place, case in enumerate(cases):
+        try:
+            ids = made.prompt_ids(case["messages"], case.get("system_context", ""))
+        except PromptTooLong:
+            continue  # no answer, which is wrong by each scorer
+        requests.append(Request(tuple(ids), cfg.max_tokens))
+        asked.append(place)
+    completions = engine.generate(requests)
+    replies = {
+        place: parse_reply(completion.text)
+        for place, completion in zip(asked, completions, strict=True)
+    }
     return [
-        (conversation(case), {name: scorer(name)(case, reply) for name in cfg.weights})
-        for case, reply in zip(cases, replies, strict=True)
+        (
+            conversation(case, place),
+            {name: scorer(name)(case, replies.get(place)) for name in cfg.weights},
+        )
+        for place, case in enumerate(cases)
     ]
 
 
@@ -59,10 +68,10 @@ def check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigError("weights: at least one must be above 0")
 
 
-def conversation(case: Mapping[str, Any]) -> str:
-    """What a case is grouped by: its conversation, or else its name."""
+def conversation(case: Mapping[str, Any], place: int) -> str:
+    """What a case is grouped by: its conversation, or else its name or place."""
     meta = case.get("meta", {})
-    return str(meta.get("conversation") or case.get("name") or id(case))
+    return str(meta.get("conversation") or case.get("name") or place)
 
 
 def scorer(name: str) -> Any:
@@ -83,15 +92,16 @@ def _expected(case: Mapping[str, Any]) -> tuple[str, str | None]:
     return "command", expected if isinstance(expected, str) else None
 
 
-def _type(case: Mapping[str, Any], reply: Reply) -> float | None:
-    return float(_expected(case)[0] == reply.type)
+def _type(case: Mapping[str, Any], reply: Reply | None) -> float | None:
+    return float(reply is not None and _expected(case)[0] == reply.type)
 
 
-def _exact(case: Mapping[str, Any], reply: Reply) -> float | None:
+def _exact(case: Mapping[str, Any], reply: Reply | None) -> float | None:
     command = _expected(case)[1]
     if command is None:
         return None
-    return float(reply.command is not None and reply.command.split() == command.split())
+    given = None if reply is None else reply.command
+    return float(given is not None and given.split() == command.split())
 
 
 SCORERS = {"type": _type, "exact": _exact}
