@@ -134,7 +134,8 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]]) -> bytes:
     if axes.lines:
         axes.legend()
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    canvas: Any = FigureCanvasAgg(figure)  # untyped
+    canvas.print_png(buffer)
     return buffer.getvalue()
 
 

@@ -152,7 +152,7 @@ class Loop:
         self.model.train()
         total = torch.zeros((), device=self.device)
         for batch in batches[self.team.rank :: self.team.size]:
-            loss = self._loss(batch, self.cfg.optim.label_smoothing) / count
+            loss: Any = self._loss(batch, self.cfg.optim.label_smoothing) / count
             loss.backward()
             total += loss.detach()
         self._share_gradients()
@@ -227,7 +227,7 @@ class Loop:
             if weight.grad is None:  # fewer batches than processes
                 weight.grad = torch.zeros_like(weight)
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        flat = self.team.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        flat: Any = self.team.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, part in zip(
             gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
         ):

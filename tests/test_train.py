@@ -1,0 +1,170 @@
+"""llmkit.train: adapters from snapshots; resumed runs, several processes, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = {
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "loss.png",
+    "metrics.jsonl",
+    "prompt_config.json",
+    "training.json",
+}
+
+
+def snapshot(number: int, *, words: int = 1) -> dict[str, Any]:
+    """A snapshot of a made-up conversation."""
+    answer = (
+        {"type": "command", "command": f"ls /mnt/{number}"}
+        if number % 3
+        else {"type": "text", "response": f"Disk {number} is empty."}
+    )
+    return {
+        "system_context": f"- /dev/sda: {number}G",
+        "messages": [{"role": "user", "content": f"look at {number} " + "please " * words}],
+        "expected_response": answer,
+        "meta": {"conversation": f"c{number % 4}", "turn": 1, "state": {}, "categories": []},
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 snapshots of different lengths."""
+    path = tmp_path_factory.mktemp("data") / "train.jsonl"
+    lines = [json.dumps(snapshot(number, words=1 + number % 7)) for number in range(48)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def command(data: Path, folder: Path, *more: str) -> list[str]:
+    """The stage on the tiny model in float32."""
+    return [
+        *("-m", "llmkit.train", "model=tiny", "model.device=cpu", "model.dtype=float32"),
+        *(f"data.train={data}", f"data.eval={data}", "data.eval_limit=8", f"output_dir={folder}"),
+        *("data.tokens_per_batch=1000", "data.tokens_per_step=2000", "epochs=2", "log_every=1"),
+        *("eval_every=5", "lora.dropout=0.1", "threads=1", *more),
+    ]
+
+
+ENV = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run python with `arguments`."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=ENV, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("unbroken") / "adapter"
+    done = run(*command(data, folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def losses(folder: Path) -> list[float]:
+    """The losses in metrics.jsonl."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_the_folder_is_complete(unbroken: Path) -> None:
+    """Every file is there, and no checkpoint is left."""
+    assert {path.name for path in unbroken.iterdir()} == FILES
+    training = json.loads((unbroken / "training.json").read_text())
+    assert training["data"]["train"]["examples"] == 48
+    assert training["result"]["steps"] == len(losses(unbroken)) >= 6
+    assert (
+        json.loads((unbroken / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == "tiny"
+    )
+
+
+def test_killed_and_resumed_is_unbroken(data: Path, unbroken: Path, tmp_path: Path) -> None:
+    """kill -9 after a checkpoint, then the same command: the same bytes of weights."""
+    folder = tmp_path / "adapter"
+    arguments = command(data, folder, "save_every=2")
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=ENV, stderr=subprocess.DEVNULL
+    )
+    state = folder / "checkpoint" / "state.pt"
+    until = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "training.json").exists()
+    resumed = run(*arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step" in resumed.stderr
+    weights = "adapter_model.safetensors"
+    assert (folder / weights).read_bytes() == (unbroken / weights).read_bytes()
+    assert losses(folder) == losses(unbroken)
+
+
+def test_two_processes_give_the_curve_of_one(data: Path, tmp_path: Path) -> None:
+    """torchrun with two processes over gloo: the same losses within float32's rounding."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    one, two = tmp_path / "one", tmp_path / "two"
+    first = run(*command(data, one, "lora.dropout=0"))
+    second = run(*torchrun, *command(data, two, "lora.dropout=0"))
+    assert first.returncode == 0, first.stderr
+    assert second.returncode == 0, second.stderr
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    assert json.loads((two / "training.json").read_text())["result"]["processes"] == 2
+
+
+def test_a_finished_run_of_another_config_is_refused(data: Path, unbroken: Path) -> None:
+    """Exit code 2, and the adapter is as it was; the same config is done at once."""
+    before = (unbroken / "training.json").read_bytes()
+    other = run(*command(data, unbroken, "seed=7"))
+    assert (other.returncode, "another config" in other.stderr) == (2, True)
+    never = run(*command(data, unbroken, "resume=never"))
+    assert (never.returncode, "not empty" in never.stderr) == (2, True)
+    again = run(*command(data, unbroken))
+    assert (again.returncode, "finished" in again.stderr) == (0, True)
+    assert (unbroken / "training.json").read_bytes() == before
+
+
+def test_bad_data_is_named(tmp_path: Path) -> None:
+    """A record that breaks the schema stops the run with file:line."""
+    path = tmp_path / "bad.jsonl"
+    broken = snapshot(2) | {"expected_response": {"type": "command"}}
+    path.write_text(json.dumps(snapshot(1)) + "\n" + json.dumps(broken) + "\n")
+    done = run(*command(path, tmp_path / "adapter"))
+    assert done.returncode == 1
+    assert f"{path}:2" in done.stderr
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_nothing_left_is_an_error(data: Path, tmp_path: Path) -> None:
+    """When every snapshot is too long, the run stops and says so."""
+    done = run(*command(data, tmp_path / "adapter", "prompt.max_tokens=8"))
+    assert done.returncode == 1
+    assert "all 48 snapshots" in done.stderr and "max_tokens=8" in done.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
+    """A step is named and no adapter is written."""
+    more = ("optim.lr=1e30", "optim.grad_clip=null", "optim.warmup=0", "eval_every=null")
+    done = run(*command(data, tmp_path / "adapter", *more))
+    assert done.returncode == 1
+    assert "the loss of step" in done.stderr
+    assert not (tmp_path / "adapter" / "training.json").exists()

@@ -1,0 +1,146 @@
+"""The parts of training: batches, schedule, loss, card."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmkit.config_train import OptimConfig, Schedule
+from llmkit.errors import LlmkitError
+from llmkit.prompt import Example
+from llmkit.train_data import Corpus, drawn, plan
+from llmkit.train_files import fingerprint
+from llmkit.train_loop import Team, check_finite, rate
+
+LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40)
+
+
+def corpus(lengths: list[int]) -> Corpus:
+    return Corpus(
+        [Example([1] * length, length - 1) for length in lengths],
+        [f"c{index % 3}" for index in range(len(lengths))],
+    )
+
+
+def planned(lengths: list[int], epoch: int = 0, processes: int = 1) -> list[list[list[int]]]:
+    return plan(
+        corpus(lengths),
+        epoch,
+        per_conversation=None,
+        tokens_per_batch=100,
+        tokens_per_step=150,
+        processes=processes,
+        seed=3,
+    )
+
+
+@given(LENGTHS)
+def test_an_epoch_holds_every_example_once(lengths: list[int]) -> None:
+    """No example is lost or taken twice, and no batch is over its budget."""
+    steps = planned(lengths)
+    assert sorted(i for step in steps for batch in step for i in batch) == list(range(len(lengths)))
+    for batch in (batch for step in steps for batch in step):
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 100
+
+
+@given(LENGTHS, st.integers(1, 5))
+def test_processes_do_not_change_a_step(lengths: list[int], processes: int) -> None:
+    """Each step has the same examples however many processes share it."""
+    flat = [[i for batch in step for i in batch] for step in planned(lengths)]
+    shared = planned(lengths, processes=processes)
+    assert [[i for batch in step for i in batch] for step in shared] == flat
+
+
+def test_conversations_take_turns() -> None:
+    """per_conversation=2 draws two of each conversation, and others in the next epoch."""
+    made = corpus([5] * 12)  # three conversations of four
+    first = drawn(made, 0, per_conversation=2, seed=1)
+    second = drawn(made, 1, per_conversation=2, seed=1)
+    assert sorted(i % 3 for i in first) == [0, 0, 1, 1, 2, 2]
+    assert sorted(first + second) == list(range(12))
+
+
+def optim(schedule: Schedule) -> OptimConfig:
+    return OptimConfig(
+        lr=1.0,
+        weight_decay=0.0,
+        betas=[0.9, 0.99],
+        schedule=schedule,
+        warmup=0.2,
+        decay=0.4,
+        final_lr=0.1,
+        grad_clip=None,
+        label_smoothing=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half", "end"),
+    [
+        (Schedule.cosine, 0.1 + 0.9 * 0.5, 0.1),
+        (Schedule.linear, 0.1 + 0.9 * 0.5, 0.1),
+        (Schedule.constant, 1.0, 1.0),
+        (Schedule.wsd, 1.0, 0.1),
+    ],
+)
+def test_the_rate_rises_and_falls(schedule: Schedule, half: float, end: float) -> None:
+    """Half of it half-way through the warm-up; then as the schedule says (0.6: half of what is left)."""
+    assert rate(optim(schedule), 0.1) == pytest.approx(0.5)
+    assert rate(optim(schedule), 0.2) == pytest.approx(1.0)
+    assert rate(optim(schedule), 0.6) == pytest.approx(half)
+    assert rate(optim(schedule), 1.0) == pytest.approx(end)
+
+
+def test_a_step_without_a_finite_loss_is_named() -> None:
+    """The first one."""
+    with pytest.raises(LlmkitError, match="step 7 is nan"):
+        check_finite([(6, 1.0), (7, math.nan), (8, math.nan)])
+
+
+def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
+    """Right padding without a mask, logits at supervised positions: what labels and a mask give."""
+    batch = [Example([5, 6, 7, 8, 9, 10, 11], 4), Example([12, 13, 14, 15], 2)]
+    wanted = 0.0
+    for example in batch:  # one at a time, no padding; a mean over len - prompt_length tokens
+        ids = torch.tensor([example.ids])
+        labels = ids.clone()
+        labels[0, : example.prompt_length] = -100
+        mean = tiny_loop.model(input_ids=ids, labels=labels).loss
+        wanted += float(mean.detach()) * (len(example.ids) - example.prompt_length)
+    assert float(tiny_loop._loss(batch, 0.0).detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.fixture
+def tiny_loop() -> Any:
+    """The tiny model in float32 with LoRA."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from llmkit.config_train import TrainConfig
+    from llmkit.model import load_model
+    from llmkit.stage_errors import validated
+    from llmkit.train_loop import Loop, add_lora
+
+    GlobalHydra.instance().clear()
+    conf = Path(__file__).resolve().parent.parent / "conf"
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+        made = compose("train", ["model=tiny", "model.dtype=float32", "model.device=cpu"])
+    values: Any = OmegaConf.to_container(made, resolve=True)
+    cfg = validated(TrainConfig, values)
+    loaded = load_model(cfg.model, trainable=True)
+    return Loop(add_lora(loaded.model, cfg), cfg, loaded.device, loaded.dtype, Team(0, 1))
+
+
+def test_a_fingerprint_knows_what_decides_the_weights() -> None:
+    """Not where the folder lies, but the seed and the data's bytes."""
+    base = fingerprint({"seed": 1, "output_dir": "a"}, {"x": "1"})
+    assert fingerprint({"seed": 1, "output_dir": "b"}, {"y": "1"}) == base
+    assert fingerprint({"seed": 2, "output_dir": "a"}, {"x": "1"}) != base
+    assert fingerprint({"seed": 1, "output_dir": "a"}, {"x": "2"}) != base
