@@ -328,16 +328,21 @@ def fdisk(draw: Draw, state: SystemState) -> Command:
     return Command(("fdisk", disk.path), "\n".join(lines) + "\n")
 
 
-@st.composite
-def mkfs(draw: Draw, state: SystemState) -> Command:
-    """A small file system, or swap: on a partition that exists, most of the time."""
-    found = [
+def formattable(state: SystemState) -> list[str]:
+    """Partitions that are quick to format, and large enough."""
+    return [
         disk.partition_path(part.number)
         for disk in state.disks
         for part in disk.partitions
         if 16 * MIB <= part.size <= 2048 * MIB and part.role != "extended"
     ]
-    path = draw(st.sampled_from(found)) if found else "/dev/sda9"
+
+
+@st.composite
+def mkfs(draw: Draw, state: SystemState) -> Command:
+    """A small file system, or swap: on a partition that exists, most of the time."""
+    found = formattable(state)
+    path = draw(st.sampled_from([*found * 6, "/dev/sda9"]))
     label = draw(st.sampled_from(LABELS))
     kind = draw(st.sampled_from(["ext4", "ext4", "vfat", "swap", "ext2"]))
     if kind == "swap":
