@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from llmkit.errors import ConfigError, MissingExtra
 from llmkit.stage import run_info, stage
 
 if TYPE_CHECKING:
+    from llmkit.config_model import ModelConfig
     from llmkit.train_data import Corpus
     from llmkit.train_loop import Loop, Team
 
@@ -121,7 +122,7 @@ class _Run:
         saved = load_checkpoint(self.folder)
         if saved is not None:
             refuse_other(self.folder, "a checkpoint", saved["fingerprint"], self.fingerprint)
-        loaded = load_model(cfg.model, trainable=True)
+        loaded = load_model(self._placed(), trainable=True)
         self.device, self.dtype = loaded.device, loaded.dtype
         self.model = add_lora(loaded.model, cfg)
         self.loop: Loop = Loop(self.model, cfg, loaded.device, loaded.dtype, self.crew)
@@ -144,6 +145,15 @@ class _Run:
         return self._finish()
 
     # Parts
+
+    def _placed(self) -> ModelConfig:
+        """The model's config, with a GPU of its own for each process."""
+        import torch
+
+        model = self.cfg.model
+        if self.crew.size == 1 or model.device == "cpu" or not torch.cuda.is_available():
+            return model
+        return replace(model, device=f"cuda:{self.crew.local}")
 
     def _read(self, read: Any, where: Path, limit: int | None) -> Corpus:
         cfg = self.cfg
@@ -188,6 +198,7 @@ class _Run:
         with Progress(total, shown=self.crew.leads) as self.progress:
             for epoch in range(cfg.epochs):
                 plan = plan if epoch == 0 else self._plan(epoch)
+                # Empty for the epochs before the one in which a resumed run goes on.
                 for place in range(self.step_number - passed, len(plan)):
                     share = self.step_number / total
                     if cfg.max_time is not None:
@@ -217,7 +228,6 @@ class _Run:
                         self._save()
                         saved_at = time.perf_counter()
                 passed += len(plan)
-                # A resumed run may begin epochs later.
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
         from llmkit.train_data import plan
@@ -274,7 +284,7 @@ class _Run:
         self.metrics.append(line)
         if self.tracker is not None:
             self.tracker.log(line, self.step_number)
-        left = seconds * (1 - share) / share if share > 0 else None
+        left = max(seconds * (1 - share) / share, 0.0) if share > 0 else None
         self.progress.update(line, left)
 
     def _evaluate(self) -> bool:
@@ -328,8 +338,8 @@ class _Run:
         if self.step_number == 0:
             raise ConfigError("max_time is over before the first step")
         seconds = self._elapsed()
-        evaluated = self.metrics and self.metrics[-1].get("eval_loss") is not None
-        if self.eval_batches and not evaluated:
+        evaluated = [line["step"] for line in self.metrics if "eval_loss" in line]
+        if self.eval_batches and self.step_number not in evaluated:
             self._evaluate()
         if self.best:
             self.loop.restore(self.best["weights"])
@@ -368,6 +378,7 @@ class _Run:
 
     def _training(self, result: Mapping[str, Any]) -> dict[str, Any]:
         from llmkit.model import model_identity
+        from llmkit.train_data import described
 
         info = run_info()
         halves = {"train": self.corpus, "eval": self.held}
@@ -383,23 +394,9 @@ class _Run:
             },
             "config": self.config,
             "prompt": self.renderer.to_dict(),
-            "data": {half: _described(corpus) for half, corpus in halves.items()},
+            "data": {half: described(corpus) for half, corpus in halves.items()},
             "result": dict(result),
         }
-
-
-def _described(corpus: Corpus | None) -> dict[str, Any]:
-    if corpus is None:
-        return {"sha256": {}, "examples": 0, "conversations": 0, "dropped_count": 0, "dropped": []}
-    return {
-        "sha256": corpus.sha256,
-        "examples": len(corpus.examples),
-        "conversations": len(set(corpus.conversations)),
-        "tokens": corpus.tokens,
-        "supervised_tokens": corpus.supervised,
-        "dropped_count": len(corpus.dropped),
-        "dropped": corpus.dropped,
-    }
 
 
 main = stage("train", train, schema=TrainConfig, summary=__doc__.splitlines()[0])

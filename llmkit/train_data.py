@@ -25,6 +25,7 @@ from llmkit.errors import LlmkitError
 from llmkit.prompt import Example, Renderer
 
 _CHUNK = 1024  # snapshots that a worker gets at once
+_RENDERED = ("messages", "system_context", "expected_response")
 
 
 @dataclass(slots=True)
@@ -47,6 +48,21 @@ class Corpus:
         return sum(len(example.ids) - example.prompt_length for example in self.examples)
 
 
+def described(corpus: Corpus | None) -> dict[str, Any]:
+    """What training.json says about a corpus."""
+    if corpus is None:
+        return {"sha256": {}, "examples": 0, "conversations": 0, "dropped_count": 0, "dropped": []}
+    return {
+        "sha256": corpus.sha256,
+        "examples": len(corpus.examples),
+        "conversations": len(set(corpus.conversations)),
+        "tokens": corpus.tokens,
+        "supervised_tokens": corpus.supervised,
+        "dropped_count": len(corpus.dropped),
+        "dropped": corpus.dropped,
+    }
+
+
 _renderer: Renderer | None = None  # of a worker, which inherits it
 
 
@@ -65,31 +81,33 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     """
     global _renderer
     corpus = Corpus()
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, str, Any]] = []  # place, conversation, what is rendered
     for path in records.paths_of(where):
         corpus.sha256[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         for line, value in records.read_jsonl(path):
             records.check_record("snapshot", records.Located(value, str(path), line))
-            found.append((f"{path}:{line}", value))
+            place, meta = f"{path}:{line}", value.get("meta") or {}
+            # Without the machine's state, which is most of a snapshot.
+            rendered = {key: value[key] for key in _RENDERED}
+            found.append((place, str(meta.get("conversation", place)), rendered))
     if not found:
         raise LlmkitError(f"{where} holds no record")
     if limit is not None and limit < len(found):
         chosen = random.Random(f"{seed}-limit").sample(range(len(found)), limit)
         found = [found[index] for index in sorted(chosen)]
     chunks = [
-        [value for _, value in found[start : start + _CHUNK]]
+        [value for _, _, value in found[start : start + _CHUNK]]
         for start in range(0, len(found), _CHUNK)
     ]
     _renderer = renderer
     try:
         made = _encoded(chunks, workers)
-        for (place, value), example in zip(found, made, strict=True):
+        for (place, conversation, _), example in zip(found, made, strict=True):
             if isinstance(example, LlmkitError):
                 corpus.dropped.append(f"{place}: {example}")
                 continue
             corpus.examples.append(example)
-            meta = value.get("meta") or {}
-            corpus.conversations.append(str(meta.get("conversation", place)))
+            corpus.conversations.append(conversation)
     finally:
         _renderer = None
     if not corpus.examples:
@@ -156,8 +174,8 @@ def plan(
     total = sum(lengths[index] for index in indices)
     count = max(1, round(total / tokens_per_step))
     draw.shuffle(indices)
-    # Sorted within large shuffled windows, cut into pieces of one batch, and the pieces shuffled:
-    # a step has pieces of several lengths, and a piece has examples of like length.
+    # Sorted (like lengths stay shuffled), cut into batches, and the batches shuffled: a batch has
+    # examples of like length, and a step has batches of several lengths.
     indices.sort(key=lambda index: lengths[index])
     pieces = list(batches(indices, lengths, min(tokens_per_batch, tokens_per_step)))
     draw.shuffle(pieces)

@@ -34,6 +34,7 @@ class Team:
 
     rank: int
     size: int
+    local: int = 0  # rank on this machine
 
     @property
     def leads(self) -> bool:
@@ -62,11 +63,12 @@ def team(cuda: bool) -> Iterator[Team]:
     if size == 1:
         yield Team(0, 1)
         return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Team(dist.get_rank(), size)
+        yield Team(dist.get_rank(), size, local)
     finally:
         dist.destroy_process_group()
 
@@ -128,7 +130,9 @@ class Loop:
         self._head = causal.get_output_embeddings()
         self._quiet = _no_casts(model) if self.half else contextlib.nullcontext
         if cfg.gradient_checkpointing:
-            causal.gradient_checkpointing_enable({"use_reentrant": False})
+            # The older name goes away in transformers 6.
+            enable = getattr(causal, "activation_checkpointing_enable", None)
+            (enable or causal.gradient_checkpointing_enable)({"use_reentrant": False})
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.weights = [weight for _, weight in named]
@@ -151,10 +155,11 @@ class Loop:
         )
         self.model.train()
         total = torch.zeros((), device=self.device)
-        for batch in batches[self.team.rank :: self.team.size]:
-            loss: Any = self._loss(batch, self.cfg.optim.label_smoothing) / count
-            loss.backward()
-            total += loss.detach()
+        with self._quiet():  # around backward too, where checkpointing runs the layers again
+            for batch in batches[self.team.rank :: self.team.size]:
+                loss: Any = self._loss(batch, self.cfg.optim.label_smoothing) / count
+                loss.backward()
+                total += loss.detach()
         self._share_gradients()
         if self.cfg.optim.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.weights, self.cfg.optim.grad_clip)
@@ -169,9 +174,10 @@ class Loop:
         """The mean loss of a supervised token, without dropout and smoothing."""
         self.model.eval()
         sums = torch.zeros(2, device=self.device, dtype=torch.float64)
-        for batch in batches[self.team.rank :: self.team.size]:
-            sums[0] += self._loss(batch, 0.0).double()
-            sums[1] += sum(len(e.ids) - e.prompt_length for e in batch)
+        with self._quiet():
+            for batch in batches[self.team.rank :: self.team.size]:
+                sums[0] += self._loss(batch, 0.0).double()
+                sums[1] += sum(len(e.ids) - e.prompt_length for e in batch)
         self.team.sum(sums)
         return float(sums[0] / sums[1])
 
@@ -197,7 +203,7 @@ class Loop:
         """The summed loss of the batch's supervised tokens."""
         width = max(len(example.ids) for example in batch)
         ids = torch.zeros((len(batch), width), dtype=torch.long)
-        rows: list[int] = []
+        rows: list[int] = []  # places in the flattened batch whose next token is supervised
         targets: list[int] = []
         for row, example in enumerate(batch):
             ids[row, : len(example.ids)] = torch.tensor(example.ids)
@@ -210,10 +216,7 @@ class Loop:
                 part.pin_memory().to(self.device, non_blocking=True)
                 for part in (ids, where, wanted)
             )
-        with (
-            torch.autocast(self.device.type, self.dtype, enabled=self.half),
-            self._quiet(),
-        ):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.half):
             hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
             logits = self._head(hidden.flatten(0, 1).index_select(0, where))
         return functional.cross_entropy(

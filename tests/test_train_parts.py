@@ -116,9 +116,26 @@ def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
     assert float(tiny_loop._loss(batch, 0.0).detach()) == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_checkpointing_changes_no_loss(dtype: str) -> None:
+    """Layers that are run again in backward draw the same dropout and give the same steps."""
+    batch = [Example(list(range(10, 60)), 40), Example(list(range(10, 50)), 20)]
+    curves = []
+    for flag in ("false", "true"):
+        loop = make_loop(dtype, "lora.dropout=0.2", f"gradient_checkpointing={flag}")
+        curves.append([float(loop.step([batch], step, 1e-3)) for step in range(3)])
+    assert curves[0] == curves[1]
+    assert curves[0][2] < curves[0][0]
+
+
 @pytest.fixture
 def tiny_loop() -> Any:
     """The tiny model in float32 with LoRA."""
+    return make_loop("float32")
+
+
+def make_loop(dtype: str, *overrides: str) -> Any:
+    """A loop of the tiny model, as conf/train.yaml says but for `overrides`."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
@@ -131,7 +148,8 @@ def tiny_loop() -> Any:
     GlobalHydra.instance().clear()
     conf = Path(__file__).resolve().parent.parent / "conf"
     with initialize_config_dir(version_base="1.3", config_dir=str(conf)):
-        made = compose("train", ["model=tiny", "model.dtype=float32", "model.device=cpu"])
+        model = ["model=tiny", f"model.dtype={dtype}", "model.device=cpu"]
+        made = compose("train", [*model, *overrides])
     values: Any = OmegaConf.to_container(made, resolve=True)
     cfg = validated(TrainConfig, values)
     loaded = load_model(cfg.model, trainable=True)
