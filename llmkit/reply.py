@@ -30,8 +30,12 @@ ARGUMENT = "command"
 
 _THINK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _TOOL_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-_CALL = re.compile(r"call:([A-Za-z_][\w.-]*)\{(.*?)\}(?=\s|$|<|call:)", re.DOTALL)
-_ESCAPED = re.compile(r"\s*([A-Za-z_]\w*)\s*:\s*<escape>(.*?)<escape>\s*(,|$)", re.DOTALL)
+_CALL_HEAD = re.compile(r"call:[A-Za-z_][\w.-]*\{")
+_ARGUMENT = r"\s*[A-Za-z_]\w*\s*:\s*<escape>(?:(?!<escape>).)*<escape>\s*"
+_CALL = re.compile(
+    rf"call:([A-Za-z_][\w.-]*)\{{((?:{_ARGUMENT})?(?:,{_ARGUMENT})*)\s*\}}", re.DOTALL
+)
+_ESCAPED = re.compile(r"([A-Za-z_]\w*)\s*:\s*<escape>((?:(?!<escape>).)*)<escape>", re.DOTALL)
 _FENCE = re.compile(
     r"^```(?:bash|sh|shell|console|zsh)[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE
 )
@@ -82,9 +86,8 @@ def parse_reply(text: str) -> Reply:
     if "<tool_call>" in rest:
         calls, problem = _tool_calls(rest)
         return _called(rest, calls, problem, thinking)
-    found = list(_CALL.finditer(rest))
-    if found:
-        calls, problem = _escaped_calls(found)
+    if _CALL_HEAD.search(rest):
+        calls, problem = _escaped_calls(rest)
         return _called(rest, calls, problem, thinking)
     commands = _FENCE.findall(rest) or _LINE.findall(rest)
     if not commands:
@@ -171,16 +174,10 @@ def _tool_calls(rest: str) -> tuple[tuple[Call, ...], str | None]:
     return tuple(calls), None
 
 
-def _escaped_calls(found: list[re.Match[str]]) -> tuple[tuple[Call, ...], str | None]:
-    calls = []
-    for match in found:
-        arguments, at = {}, 0
-        body = match[2]
-        while at < len(body):
-            part = _ESCAPED.match(body, at)
-            if part is None:
-                return (), "a call whose arguments cannot be read"
-            arguments[part[1]] = part[2]
-            at = part.end()
-        calls.append(Call(match[1], arguments))
-    return tuple(calls), None
+def _escaped_calls(rest: str) -> tuple[tuple[Call, ...], str | None]:
+    found = list(_CALL.finditer(rest))
+    # A head that stands inside an argument is the command's own business.
+    outside = _CALL.sub("", rest)
+    if _CALL_HEAD.search(outside):
+        return (), "a call whose arguments cannot be read"
+    return tuple(Call(match[1], dict(_ESCAPED.findall(match[2]))) for match in found), None
