@@ -48,7 +48,7 @@ def run(cfg: SweepConfig, overrides: Sequence[str]) -> dict[str, Any]:
         started = time.monotonic()
         try:
             found = execute(cfg, folder)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _record(cfg, folder, overrides, started, {"error": _reason(error)})
             sweep_board.write(out)
             raise
