@@ -10,6 +10,9 @@ A domain is an object, published in the entry-point group `llmkit.domains` of it
 
 Everything generic (augment, validate, evaluate, serve) talks to these Protocols. States are
 opaque here: hashable values, made and read by the domain alone.
+
+A domain may have more, which is used where it is there: `same(state, state)` (equal but for noise;
+else `==`), `differences(state, state)` (what differs, in words) and `programs(command, state)`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 
 from llmkit.domain import Applied
 from llmkit.errors import DomainError
-from llmkit.installer import convert, guard, scenario
+from llmkit.installer import convert, guard, same, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
@@ -76,6 +76,18 @@ class InstallerDomain:
 
     def check(self, state: SystemState, command: str) -> Verdict:
         return guard.check_command(command, state)
+
+    def same(self, one: SystemState, other: SystemState) -> bool:
+        """Whether two machines are equal but for what is random or nobody asked for."""
+        return same.same(one, other)
+
+    def differences(self, one: SystemState, other: SystemState) -> Iterator[str]:
+        """What differs between two machines that are not the same."""
+        return same.differences(one, other)
+
+    def programs(self, command: str, state: SystemState) -> tuple[str, ...]:
+        """The programs that a line runs, sorted."""
+        return same.programs(command, state)
 
     def convert(self, record: dict[str, Any], form: str) -> dict[str, Any]:
         """An authored record for one in an older form; ValueError says why there is none."""
