@@ -87,3 +87,31 @@ def test_parted_remembers_lba_within_a_call() -> None:
     state = run("parted -s /dev/sda mklabel msdos mkpart primary fat32 1MiB 1000MiB "
                 "set 1 raid on set 1 raid off")  # fmt: skip
     assert state.disks[0].partitions[0].type == "0c"
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "new"),
+    [
+        ("2048,2890\n8192,+", ",+", (3, 4938, 8191)),
+        ("2048,2890\n8193,+", ",+", (3, 6144, 8192)),
+        ("2048,2890\n8192,1M", ",1000,E", (3, 6144, 7143)),
+        ("2048,2890\n8192,+", ",3000", (3, 4938, 7937)),
+        (",,E\n4096,2890\n14336,+", ",+", (7, 9034, 12287)),
+    ],
+)
+def test_alignment_stays_below_the_last_free_sector(
+    layout: str, line: str, new: tuple[int, int, int]
+) -> None:
+    """msdos on 1 GiB: a gap at the end of the free space that holds one whole MiB only is used from
+    its first sector; the same gap with more free space behind it is aligned."""
+    state = SystemState(disks=(Disk("sda", 1 << 30),))
+    state = run("sfdisk /dev/sda", f"label: dos\n{layout}\n", state)
+    assert new in rows(run("sfdisk -a /dev/sda", line + "\n", state))
+
+
+def test_an_extended_partition_needs_a_gap_of_a_mib() -> None:
+    """As a primary one does: 1,206 free sectors are not enough."""
+    state = SystemState(disks=(Disk("sda", 1 << 30),))
+    state = run("sfdisk /dev/sda", "label: dos\n2048,2890\n6144,+\n", state)
+    with pytest.raises(CommandFailed):
+        run("sfdisk -a /dev/sda", ",+,E\n", state)

@@ -207,6 +207,15 @@ class Table:
         extended = self.extended()
         return extended.end if logical and extended is not None else self.total - 1
 
+    def _last_unused(self, logical: bool) -> int:
+        """The last sector that no partition covers: what alignment has to stay below."""
+        limit = self.limit(logical)
+        for first, last in sorted(self._spans(logical), reverse=True):
+            border = first - (self.grain if logical else 0)
+            if border <= limit <= last:
+                limit = border - 1
+        return limit
+
     def dos_start(self, logical: bool, size: int = 1) -> tuple[int, int]:
         """The first gap that has room for so many sectors: its first sector, the default start.
 
@@ -215,7 +224,7 @@ class Table:
         """
         extended = self.extended()
         start = self.grain + (extended.start if logical and extended is not None else 0)
-        limit = self.limit(logical)
+        limit = self._last_unused(logical)
         while True:
             first = default = self._unused(start, logical)
             while default < limit:
@@ -286,6 +295,8 @@ class Table:
         if wanted.type is not None and gpt.is_extended(wanted.type) and not inside:
             if extended is not None:
                 raise CommandFailed("an extended partition exists already")
+            if not self.primary_possible():
+                raise CommandFailed("no room is left for an extended partition")
             return self.place_dos(wanted, logical=False)
         outside = extended is not None and wanted.start is not None and not inside
         logical = inside or (not outside and not self.primary_possible())
