@@ -11,21 +11,50 @@ from pathlib import Path
 from typing import Any
 
 from llmkit import records
+from llmkit.cases import draw
 from llmkit.config_sweep import SweepConfig
+from llmkit.domain import Domain, get_domain
 from llmkit.errors import ConfigError, LlmkitError
-from llmkit.reply import Reply, parse_reply
+from llmkit.reply import parse_reply
+from llmkit.score import SCORERS, Case, check_scorers
 
 Row = tuple[str, Mapping[str, float | None]]
 
 
 def answers(cfg: SweepConfig, adapter: Path) -> list[Row]:
-    """Let the adapter answer every case, greedily; a conversation and the scores for each case."""
-    from llmkit.cases import draw
-    from llmkit.domain import get_domain
+    """Let the adapter answer every case, greedily; a conversation and the scores for each case.
+
+    A prompt that is longer than the model reads has no answer, which is wrong by each scorer.
+    """
     from llmkit.generate import Engine, Request
     from llmkit.model import load_model
     from llmkit.prompt import PromptTooLong, renderer
 
+    domain = get_domain(cfg.domain.name)
+    cases = read_cases(cfg, domain)
+    loaded = load_model(cfg.model, adapter)
+    made = renderer(loaded.tokenizer, cfg.prompt, domain, adapter)
+    engine = Engine(loaded, cfg.engine, made.stop_ids)
+    requests: list[Request] = []
+    asked: list[int] = []  # cases that have a request
+    for place, case in enumerate(cases):
+        try:
+            ids = made.prompt_ids(list(case.messages), case.system_context)
+        except PromptTooLong:
+            continue
+        requests.append(Request(tuple(ids), cfg.max_tokens))
+        asked.append(place)
+    completions = engine.generate(requests)
+    rows: list[Row] = [(case.conversation, dict.fromkeys(cfg.weights, 0.0)) for case in cases]
+    for place, completion in zip(asked, completions, strict=True):
+        case, reply = cases[place], parse_reply(completion.text)
+        values = {name: SCORERS[name](case, reply, domain).value for name in cfg.weights}
+        rows[place] = (case.conversation, values)
+    return rows
+
+
+def read_cases(cfg: SweepConfig, domain: Domain) -> list[Case]:
+    """The snapshots or test cases of `cfg.cases`, at most `cfg.limit`, the same for each job."""
     found = [
         records.Located(value, str(path), number)
         for path in records.paths_of(cfg.cases)
@@ -33,78 +62,40 @@ def answers(cfg: SweepConfig, adapter: Path) -> list[Row]:
     ]
     if not found:
         raise ConfigError(f"cases={cfg.cases} holds no case")
-    cases = [item.value for item in draw(found, cfg.limit, cfg.seed)]
-    loaded = load_model(cfg.model, adapter)
-    made = renderer(loaded.tokenizer, cfg.prompt, get_domain(cfg.domain.name), adapter)
-    engine = Engine(loaded, cfg.engine, made.stop_ids)
-    requests: list[Request] = []
-    asked: list[int] = []  # cases that have a request
-    for place, case in enumerate(cases):
-        try:
-            ids = made.prompt_ids(case["messages"], case.get("system_context", ""))
-        except PromptTooLong:
-            continue  # no answer, which is wrong by each scorer
-        requests.append(Request(tuple(ids), cfg.max_tokens))
-        asked.append(place)
-    completions = engine.generate(requests)
-    replies = {
-        place: parse_reply(completion.text)
-        for place, completion in zip(asked, completions, strict=True)
-    }
-    return [
-        (
-            conversation(case, place),
-            {name: scorer(name)(case, replies.get(place)) for name in cfg.weights},
+    cases = []
+    for item in draw(found, cfg.limit, cfg.seed):
+        value = item.value
+        answer = value.get("expected_response")
+        records.check_record("test_case" if answer is None else "snapshot", item)
+        if answer is None:
+            expected = value["expected"]
+        else:
+            expected = answer["command"] if answer["type"] == "command" else None
+        context = value.get("system_context", "")
+        state = value.get("expected_state")
+        meta = value.get("meta", {})
+        name = value.get("name", f"line-{item.line}")
+        cases.append(
+            Case(
+                name=name,
+                category=value.get("category", ""),
+                messages=tuple(value["messages"]),
+                system_context=context,
+                state=domain.parse_context(context) if context else None,
+                expected=(expected,) if isinstance(expected, str) else expected and tuple(expected),
+                expected_response=answer,
+                expected_state=None if state is None else domain.from_dict(state),
+                conversation=meta.get("conversation") or name,
+            )
         )
-        for place, case in enumerate(cases)
-    ]
+    return cases
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
     """ConfigError for an unknown scorer, or weights that are all 0; before any training."""
-    for name in weights:
-        scorer(name)
+    check_scorers(list(weights))
     if not sum(weights.values()):
         raise ConfigError("weights: at least one must be above 0")
-
-
-def conversation(case: Mapping[str, Any], place: int) -> str:
-    """What a case is grouped by: its conversation, or else its name or place."""
-    meta = case.get("meta", {})
-    return str(meta.get("conversation") or case.get("name") or place)
-
-
-def scorer(name: str) -> Any:
-    """The scorer of that name; ConfigError names those there are."""
-    if name not in SCORERS:
-        raise ConfigError(f"weights: no scorer {name}; there are {', '.join(SCORERS)}")
-    return SCORERS[name]
-
-
-def _expected(case: Mapping[str, Any]) -> tuple[str, str | None]:
-    """(command or text, the exact command when the case says one)."""
-    if "expected_response" in case:
-        answer = case["expected_response"]
-        return answer["type"], answer.get("command")
-    expected = case["expected"]
-    if expected is None:
-        return "text", None
-    return "command", expected if isinstance(expected, str) else None
-
-
-def _type(case: Mapping[str, Any], reply: Reply | None) -> float | None:
-    return float(reply is not None and _expected(case)[0] == reply.type)
-
-
-def _exact(case: Mapping[str, Any], reply: Reply | None) -> float | None:
-    command = _expected(case)[1]
-    if command is None:
-        return None
-    given = None if reply is None else reply.command
-    return float(given is not None and given.split() == command.split())
-
-
-SCORERS = {"type": _type, "exact": _exact}
 
 
 def score(

@@ -29,7 +29,7 @@ from llmkit.stage_errors import validated
 from llmkit.sweep_score import check_weights, score
 from llmkit.toolkit import find_toolkit
 
-CONTEXT = "## Current System State\n\n- Boot mode: UEFI"
+CONTEXT = "## Current System State\n\n- Boot mode: UEFI\n\n## Available Disks\n\n- /dev/sda: 100G"
 EIGHT = "lora.targets=choice([q_proj],[k_proj],[v_proj],[o_proj],[up_proj],[down_proj],all-linear,nosuch)"
 
 
