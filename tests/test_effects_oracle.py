@@ -115,3 +115,12 @@ def test_an_extended_partition_needs_a_gap_of_a_mib() -> None:
     state = run("sfdisk /dev/sda", "label: dos\n2048,2890\n6144,+\n", state)
     with pytest.raises(CommandFailed):
         run("sfdisk -a /dev/sda", ",+,E\n", state)
+
+
+def test_sgdisk_z_again_leaves_the_protective_mbr() -> None:
+    """-z on a disk that has nothing but a protective MBR leaves that there, -Z does not."""
+    state = run(
+        "sgdisk -z /dev/sda", state=run("sgdisk -z /dev/sda", state=run("sgdisk -o /dev/sda"))
+    )
+    assert [p.type for p in state.disks[0].partitions] == ["ee"]
+    assert run("sgdisk -Z /dev/sda", state=state).disks[0].table is None

@@ -359,8 +359,10 @@ def _run(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> Resu
     for letter, value in options:
         if letter in "zZ":
             if letter == "Z" or not foreign:
-                if letter == "z" and disk.table == "gpt":  # the protective MBR stays
-                    state, done = _write(state, disk.name, "msdos", [layout.protective(disk)])
+                now = state.disk(disk.name) or disk
+                if letter == "z" and now.table is not None:  # the protective MBR stays
+                    rest = [layout.protective(disk)] if now.table == "gpt" else now.partitions
+                    state, done = _write(state, disk.name, "msdos", list(rest))
                 else:
                     boot_code = ((0, 512),) if letter == "Z" else ()
                     state, done = _write(state, disk.name, None, [], boot_code)
