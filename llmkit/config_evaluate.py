@@ -1,0 +1,90 @@
+"""Schema of conf/evaluate.yaml."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from llmkit.config import (
+    STRICT,
+    BootConfig,
+    Count,
+    DiskConfig,
+    DomainConfig,
+    FilePath,
+    FilesystemConfig,
+    Flag,
+    Int,
+    LocaleConfig,
+    NamesConfig,
+    Positive,
+    Text,
+    TimezonesConfig,
+)
+from llmkit.config_engine import EngineConfig
+from llmkit.config_model import ModelConfig
+from llmkit.config_prompt import PromptOptions
+
+
+class Backend(Enum):
+    """Who answers."""
+
+    local = "local"
+    openai = "openai"  # any server that speaks its chat completions
+
+
+class Continue(Enum):
+    """What becomes of results that are in output_dir already."""
+
+    auto = "auto"  # go on with them when they are of the same evaluation
+    never = "never"  # begin anew, and replace them
+
+
+@dataclass(config=STRICT)
+class RemoteConfig:
+    """The server of backend=openai; the key is read from the environment variable `key_env`."""
+
+    base_url: Text
+    model: Text
+    key_env: Text
+    concurrency: Positive
+    retries: Count
+    timeout: Positive
+
+
+@dataclass(config=STRICT)
+class EvaluateConfig:
+    """conf/evaluate.yaml"""
+
+    domain: DomainConfig
+    model: ModelConfig
+    prompt: PromptOptions
+    engine: EngineConfig
+    disk: DiskConfig
+    boot: BootConfig
+    hostnames: NamesConfig
+    usernames: NamesConfig
+    timezones: TimezonesConfig
+    locale: LocaleConfig
+    filesystem: FilesystemConfig
+    adapter: Text
+    cases: FilePath | None
+    backend: Backend
+    remote: RemoteConfig
+    grounded: Flag
+    scorers: Annotated[list[Text], Field(min_length=1)]
+    rank_by: Text
+    limit: Positive | None
+    case: Text | None
+    max_tokens: Positive
+    temperature: Annotated[float, Field(ge=0.0)]
+    rescore: FilePath | None
+    compare: Annotated[list[FilePath], Field(min_length=2, max_length=2)] | None
+    sweep_dir: FilePath | None
+    resume: Continue
+    bootstrap: Positive
+    seed: Int
+    output_dir: FilePath

@@ -1,0 +1,393 @@
+"""Let a model answer test cases, and score its answers.
+
+    python -m llmkit.evaluate adapter=trained/mine limit=50
+    python -m llmkit.evaluate rescore=evaluations/smollm2-135m
+    python -m llmkit.evaluate compare=[evaluations/a,evaluations/b]
+    python -m llmkit.evaluate sweep_dir=trained output_dir=evaluations/all
+
+The folder gets results.jsonl (every prompt, answer and score, as they come), report.json,
+report.html and junit.xml. A run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from llmkit.config_engine import EngineConfig
+from llmkit.config_evaluate import Backend, Continue, EvaluateConfig
+from llmkit.config_model import ModelConfig
+from llmkit.config_prompt import PromptOptions
+from llmkit.domain import Domain, get_domain
+from llmkit.errors import ConfigError
+from llmkit.evaluate_cases import load_cases, machine_of, to_dict
+from llmkit.evaluate_compare import NO_WINNER, compare
+from llmkit.evaluate_files import REPORT, hash_of, open_run, read_results, write_results
+from llmkit.evaluate_run import Backend as Answers
+from llmkit.evaluate_run import Local, Result, run_cases, summarize
+from llmkit.output import write_whole
+from llmkit.report import print_comparison, print_table, write_report
+from llmkit.score import SCORERS, Case, check_scorers
+from llmkit.stage import run_info, stage
+from llmkit.toolkit import find_toolkit
+
+Report = dict[str, Any]
+
+
+def evaluate(cfg: EvaluateConfig) -> float | None:
+    """Do what `cfg` asks for; returns the mean of `rank_by` (of the best adapter of a sweep).
+
+    Raises ConfigError for contradictory options, and what loading the model or the cases raises.
+    """
+    domain = get_domain(cfg.domain.name)
+    check_scorers(cfg.scorers)
+    if cfg.rank_by not in cfg.scorers:
+        raise ConfigError(f"rank_by={cfg.rank_by} is not among scorers={','.join(cfg.scorers)}")
+    asked = [key for key in ("rescore", "compare", "sweep_dir") if getattr(cfg, key) is not None]
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)} do not go together")
+    if cfg.compare is not None:
+        _compare(cfg, domain, *cfg.compare)
+        return None
+    if cfg.rescore is not None:
+        return _rescore(cfg, domain)
+    if cfg.grounded and (find_spec("llmkit.grammar") is None or cfg.backend is Backend.openai):
+        raise ConfigError(
+            "grounded=true: llmkit.grammar is not part of this version"
+            if cfg.backend is Backend.local
+            else "grounded=true needs backend=local: a server constrains by itself"
+        )
+    cases = load_cases(
+        cfg.cases or find_toolkit().data / "test_cases.jsonl",
+        domain,
+        limit=cfg.limit,
+        seed=cfg.seed,
+        name=cfg.case,
+        machine=machine_of(cfg, domain, cfg.seed),
+    )
+    if cfg.sweep_dir is not None:
+        return _sweep(cfg, domain, cases, cfg.sweep_dir)
+    report = _evaluate(cfg, domain, cases, cfg.adapter, cfg.output_dir)
+    print_table(report)
+    print(f"{cfg.output_dir / 'report.html'}")
+    return _ranked(report, cfg.rank_by)
+
+
+def _evaluate(
+    cfg: EvaluateConfig, domain: Domain, cases: Sequence[Case], adapter: str, folder: Path
+) -> Report:
+    """One adapter (or server) on the cases, into `folder`."""
+    if cfg.backend is Backend.openai:
+        from llmkit.evaluate_openai import Remote
+
+        backend: Answers = Remote(
+            cfg.remote, cfg.prompt, domain, max_tokens=cfg.max_tokens,
+            temperature=cfg.temperature, seed=cfg.seed,
+        )  # fmt: skip
+        who = {"base_url": cfg.remote.base_url, "model": cfg.remote.model,
+               "prompt": _plain(asdict(cfg.prompt))}  # fmt: skip
+        return run(
+            cases, lambda: backend, domain, folder, who,
+            scorers=cfg.scorers, rank_by=cfg.rank_by, max_tokens=cfg.max_tokens,
+            temperature=cfg.temperature, resume=cfg.resume is Continue.auto,
+            samples=cfg.bootstrap, seed=cfg.seed,
+        )  # fmt: skip
+    from llmkit.model import adapter_path
+
+    path = adapter_path(adapter, domain=cfg.domain.name, model=cfg.model.name)
+    who = identity(cfg.model, cfg.prompt, path) | {"grounded": cfg.grounded}
+    return run(
+        cases,
+        lambda: local(cfg, domain, path),
+        domain, folder, who,
+        scorers=cfg.scorers, rank_by=cfg.rank_by, max_tokens=cfg.max_tokens,
+        temperature=cfg.temperature, resume=cfg.resume is Continue.auto,
+        samples=cfg.bootstrap, seed=cfg.seed,
+    )  # fmt: skip
+
+
+def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
+    """The model of `cfg` with an adapter, loaded."""
+    from llmkit.model import load_model
+    from llmkit.prompt import renderer
+
+    loaded = load_model(cfg.model, adapter)
+    made = renderer(loaded.tokenizer, cfg.prompt, domain, adapter)
+    grammar = None
+    if cfg.grounded:
+        for_state = import_module("llmkit.grammar").for_state
+
+        def grammar(case: Case) -> Any:
+            return for_state(loaded.tokenizer, domain, case.state, made.stop_ids)
+
+    return Local(
+        loaded, made, cfg.engine, max_tokens=cfg.max_tokens, temperature=cfg.temperature,
+        seed=cfg.seed, grammar=grammar,
+    )  # fmt: skip
+
+
+def evaluate_adapter(
+    model_cfg: ModelConfig,
+    prompt_cfg: PromptOptions,
+    engine_cfg: EngineConfig,
+    adapter: Path | None,
+    cases_path: Path,
+    limit: int | None,
+    out_dir: Path,
+    domain_name: str = "installer",
+    *,
+    max_tokens: int = 192,
+    seed: int = 42,
+) -> Report:
+    """Evaluate one adapter without Hydra, with every scorer, greedily; returns report.json."""
+    domain = get_domain(domain_name)
+    cases = load_cases(Path(cases_path), domain, limit=limit, seed=seed)
+
+    def backend() -> Local:
+        from llmkit.model import load_model
+        from llmkit.prompt import renderer
+
+        loaded = load_model(model_cfg, adapter)
+        made = renderer(loaded.tokenizer, prompt_cfg, domain, adapter)
+        return Local(loaded, made, engine_cfg, max_tokens=max_tokens)
+
+    return run(
+        cases, backend, domain, Path(out_dir), identity(model_cfg, prompt_cfg, adapter),
+        scorers=list(SCORERS), rank_by="state", max_tokens=max_tokens, temperature=0.0,
+        resume=True, samples=2000, seed=seed,
+    )  # fmt: skip
+
+
+def run(
+    cases: Sequence[Case],
+    backend: Callable[[], Answers],
+    domain: Domain,
+    folder: Path,
+    who: Mapping[str, Any],
+    *,
+    scorers: Sequence[str],
+    rank_by: str,
+    max_tokens: int,
+    temperature: float,
+    resume: bool,
+    samples: int,
+    seed: int,
+) -> Report:
+    """Answer and score the cases that `folder` does not have yet, and write the reports.
+
+    `who` identifies what answers; `backend` is called only when there is something to answer.
+    """
+    of_cases = hash_of({"cases": [to_dict(case, domain) for case in cases]})
+    what = {**who, "cases": of_cases, "max_tokens": max_tokens, "temperature": temperature}
+    if temperature:
+        what["seed"] = seed
+    started = time.monotonic()
+    with open_run(folder, what, domain, resume=resume) as open_:
+        done = open_.done
+        left = [case for case in cases if case.name not in done]
+        if done:
+            print(f"{folder}: goes on after {len(done)} of {len(cases)} cases", file=sys.stderr)
+        if left:
+            with Progress(len(cases), len(done)) as progress:
+
+                def keep(result: Result) -> None:
+                    open_.add(result)
+                    progress.step()
+
+                fresh = run_cases(left, backend(), domain, scorers, keep)
+            done |= {result.case.name: result for result in fresh}
+    # all are scored by the same scorers, whatever an interrupted run was asked for
+    results = [_rescored(done[case.name], domain, scorers) for case in cases]
+    seconds = time.monotonic() - started if len(left) == len(cases) else None
+    return finish(
+        folder, results, domain, what, seconds, rank_by=rank_by, samples=samples, seed=seed
+    )
+
+
+def _rescored(result: Result, domain: Domain, scorers: Sequence[str]) -> Result:
+    from llmkit.evaluate_run import scored
+
+    if list(result.scores) == list(scorers):
+        return result
+    return scored(result.case, result.answer, domain, scorers)
+
+
+def finish(
+    folder: Path,
+    results: Sequence[Result],
+    domain: Domain,
+    what: Mapping[str, Any],
+    seconds: float | None,
+    *,
+    rank_by: str,
+    samples: int,
+    seed: int,
+) -> Report:
+    """Write the results in the cases' order, and the reports."""
+    report: Report = {
+        **summarize(results, samples=samples, seed=seed),
+        "rank_by": rank_by,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "identity": dict(what),
+        "run": run_info(),
+    }
+    write_results(folder, results, domain)
+    write_report(folder, results, report, rank_by=rank_by)
+    write_whole(folder / REPORT, json.dumps(report, indent=2, default=str) + "\n")
+    return report
+
+
+def identity(model: ModelConfig, prompt: PromptOptions, adapter: Path | None) -> dict[str, Any]:
+    """What a local model's answers depend on, but for the cases: JSON data."""
+    from llmkit.model import model_identity
+
+    found: dict[str, Any] = {"model": model_identity(model), "dtype": model.dtype.value,
+                             "quantization": model.quantization.value}  # fmt: skip
+    if adapter is None:
+        return {**found, "adapter": None, "prompt": _plain(asdict(prompt))}
+    found["adapter"] = adapter.name
+    for name in ("adapter_model.safetensors", "prompt_config.json"):
+        path = adapter / name
+        if path.is_file():
+            with open(path, "rb") as stream:
+                found[f"{name} sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        elif name == "prompt_config.json":
+            found["prompt"] = _plain(asdict(prompt))
+    return found
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: getattr(value, "value", value) for key, value in values.items()}
+
+
+def _ranked(report: Report, rank_by: str) -> float | None:
+    score = report["scores"].get(rank_by)
+    return None if score is None else float(score["mean"])
+
+
+def _rescore(cfg: EvaluateConfig, domain: Domain) -> float | None:
+    folder = Path(cfg.rescore or "")
+    results = read_results(folder, domain, cfg.scorers)
+    old = json.loads((folder / REPORT).read_bytes())
+    report = finish(
+        folder, results, domain, old["identity"], old["seconds"], rank_by=cfg.rank_by, samples=cfg.bootstrap,
+        seed=cfg.seed,
+    )  # fmt: skip
+    print_table(report)
+    return _ranked(report, cfg.rank_by)
+
+
+def _compare(cfg: EvaluateConfig, domain: Domain, first: Path, second: Path) -> None:
+    found = compare(
+        read_results(first, domain, cfg.scorers),
+        read_results(second, domain, cfg.scorers),
+        rank_by=cfg.rank_by,
+        samples=cfg.bootstrap,
+        seed=cfg.seed,
+    )
+    write_whole(
+        cfg.output_dir / "comparison.json",
+        json.dumps({"runs": [str(first), str(second)], **found}, indent=2) + "\n",
+    )
+    print_comparison(found, first, second)
+
+
+def _sweep(cfg: EvaluateConfig, domain: Domain, cases: Sequence[Case], below: Path) -> float | None:
+    """Every adapter below a folder, ranked."""
+    if cfg.backend is Backend.openai:
+        raise ConfigError("sweep_dir needs backend=local")
+    found = sorted(path.parent for path in below.rglob("adapter_model.safetensors"))
+    if not found:
+        raise ConfigError(f"sweep_dir={below}: no adapter is below it")
+    rows, all_results = [], {}
+    for adapter in found:
+        name = str(adapter.relative_to(below)) if adapter != below else below.name
+        folder = cfg.output_dir / name
+        print(f"adapter {name}", file=sys.stderr)
+        report = _evaluate(cfg, domain, cases, str(adapter), folder)
+        all_results[name] = folder
+        rows.append({"adapter": name, **report["scores"].get(cfg.rank_by, {}),
+                     "scores": {key: body["mean"] for key, body in report["scores"].items()}})  # fmt: skip
+    rows.sort(key=lambda row: (-row.get("mean", -1.0), row["adapter"]))
+    board: dict[str, Any] = {"rank_by": cfg.rank_by, "adapters": rows, "verdict": None}
+    if len(rows) > 1:
+        best, next_best = (read_results(all_results[row["adapter"]], domain) for row in rows[:2])
+        against = compare(
+            best, next_best, rank_by=cfg.rank_by, samples=cfg.bootstrap, seed=cfg.seed
+        )
+        board["verdict"] = rows[0]["adapter"] if against["verdict"] == "first" else NO_WINNER
+        board["best_against_second"] = against
+    write_whole(cfg.output_dir / "leaderboard.json", json.dumps(board, indent=2) + "\n")
+    _print_board(board)
+    return rows[0].get("mean")
+
+
+def _print_board(board: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"adapters by {board['rank_by']}")
+    for heading in ("", "adapter", "mean", "95% interval", "n"):
+        table.add_column(heading)
+    for place, row in enumerate(board["adapters"], 1):
+        interval = f"{row['low']:.1%} – {row['high']:.1%}" if "low" in row else "–"
+        table.add_row(str(place), row["adapter"], f"{row.get('mean', 0):.1%}", interval,
+                      str(row.get("n", 0)))  # fmt: skip
+    Console(soft_wrap=True).print(table)
+    if board["verdict"] is not None:
+        print(f"first against second: {board['verdict']}")
+
+
+class Progress:
+    """How many cases are answered: a bar on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+        self._bar: Any = None
+        self._every = max(1, total // 10)
+        self._started, self._first = time.monotonic(), done
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bar = progress.Progress(
+                progress.TextColumn("cases"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("cases", total=total, completed=done)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """One more."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.advance(self._task)
+        elif self.done % self._every == 0 or self.done == self.total:
+            rate = (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
+            print(f"{self.done:,}/{self.total:,} cases, {rate:.2f} a second", file=sys.stderr)
+
+
+main = stage("evaluate", evaluate, schema=EvaluateConfig, summary=__doc__.splitlines()[0])
+
+if __name__ == "__main__":
+    main()
