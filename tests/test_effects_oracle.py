@@ -124,3 +124,14 @@ def test_sgdisk_z_again_leaves_the_protective_mbr() -> None:
     )
     assert [p.type for p in state.disks[0].partitions] == ["ee"]
     assert run("sgdisk -Z /dev/sda", state=state).disks[0].table is None
+
+
+def test_sgdisk_o_leaves_a_damaged_table_damaged() -> None:
+    """Over an msdos table with the rest of a GPT, -o says "completed" and helps nothing: the next
+    call fails with status 2 as well, until -Z."""
+    state = run("sfdisk /dev/sda", "label: dos\n", run("sgdisk -o /dev/sda"))
+    for line in ("sgdisk -o -n 1:0:+1M /dev/sda", "sgdisk -n 1:0:+1M /dev/sda"):
+        with pytest.raises(CommandFailed) as caught:
+            run(line, state=state)
+        assert caught.value.status == 2
+        state = caught.value.state or state

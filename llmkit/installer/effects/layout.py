@@ -184,9 +184,9 @@ def commit(
     hidden.extend(
         (start, part.signature) for start, part in old_here.items() if part.signature is not None
     )
-    if backup:
-        hidden.append((disk.size - disk.sector, BACKUP))
     left = survivors(hidden, extents)
+    if backup:
+        left[disk.size - disk.sector] = BACKUP
     new = []
     for part in parts:
         signature = None
