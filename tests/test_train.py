@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from llmkit.config_train import TrainConfig
+from llmkit.errors import ConfigError, LlmkitError, RecordError
+from llmkit.stage_errors import validated
+from llmkit.train import TrainSummary, train
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {
@@ -52,8 +61,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(data: Path, folder: Path, *more: str) -> list[str]:
     """The stage on the tiny model in float32."""
+    return ["-m", "llmkit.train", *options(data, folder, *more)]
+
+
+def options(data: Path, folder: Path, *more: str) -> list[str]:
+    """Overrides of a short run."""
     return [
-        *("-m", "llmkit.train", "model=tiny", "model.device=cpu", "model.dtype=float32"),
+        *("model=tiny", "model.device=cpu", "model.dtype=float32"),
         *(f"data.train={data}", f"data.eval={data}", "data.eval_limit=8", f"output_dir={folder}"),
         *("data.tokens_per_batch=1000", "data.tokens_per_step=2000", "epochs=2", "log_every=1"),
         *("eval_every=5", "lora.dropout=0.1", "threads=1", *more),
@@ -70,12 +84,21 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def here(data: Path, folder: Path, *more: str) -> TrainSummary:
+    """Train in this process, which has the packages loaded."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
+        made: Any = OmegaConf.to_container(
+            compose("train", options(data, folder, *more)), resolve=True
+        )
+    return train(validated(TrainConfig, made))
+
+
 @pytest.fixture(scope="module")
 def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("unbroken") / "adapter"
-    done = run(*command(data, folder))
-    assert done.returncode == 0, done.stderr
+    assert here(data, folder).folder == folder
     return folder
 
 
@@ -123,48 +146,55 @@ def test_two_processes_give_the_curve_of_one(data: Path, tmp_path: Path) -> None
     """torchrun with two processes over gloo: the same losses within float32's rounding."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     one, two = tmp_path / "one", tmp_path / "two"
-    first = run(*command(data, one, "lora.dropout=0"))
+    here(data, one, "lora.dropout=0")
     second = run(*torchrun, *command(data, two, "lora.dropout=0"))
-    assert first.returncode == 0, first.stderr
     assert second.returncode == 0, second.stderr
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert json.loads((two / "training.json").read_text())["result"]["processes"] == 2
 
 
-def test_a_finished_run_of_another_config_is_refused(data: Path, unbroken: Path) -> None:
-    """Exit code 2, and the adapter is as it was; the same config is done at once."""
-    before = (unbroken / "training.json").read_bytes()
-    other = run(*command(data, unbroken, "seed=7"))
-    assert (other.returncode, "another config" in other.stderr) == (2, True)
-    never = run(*command(data, unbroken, "resume=never"))
-    assert (never.returncode, "not empty" in never.stderr) == (2, True)
-    again = run(*command(data, unbroken))
-    assert (again.returncode, "finished" in again.stderr) == (0, True)
-    assert (unbroken / "training.json").read_bytes() == before
+def test_a_finished_run_is_not_trained_again(data: Path, unbroken: Path) -> None:
+    """The same config is done at once; another config, or resume=never, is refused."""
+    before = {path.name: path.read_bytes() for path in unbroken.iterdir()}
+    again = here(data, unbroken, "log_every=7")  # decides nothing about the weights
+    assert again.steps == json.loads(before["training.json"])["result"]["steps"]
+    with pytest.raises(ConfigError, match="another config or other data"):
+        here(data, unbroken, "seed=7")
+    with pytest.raises(ConfigError, match="not empty"):
+        here(data, unbroken, "resume=never")
+    assert {path.name: path.read_bytes() for path in unbroken.iterdir()} == before
 
 
 def test_bad_data_is_named(tmp_path: Path) -> None:
-    """A record that breaks the schema stops the run with file:line."""
+    """A record that breaks the schema stops the run with file:line; no folder is made."""
     path = tmp_path / "bad.jsonl"
     broken = snapshot(2) | {"expected_response": {"type": "command"}}
     path.write_text(json.dumps(snapshot(1)) + "\n" + json.dumps(broken) + "\n")
-    done = run(*command(path, tmp_path / "adapter"))
-    assert done.returncode == 1
-    assert f"{path}:2" in done.stderr
+    with pytest.raises(RecordError, match=re.escape(f"{path}:2")):
+        here(path, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
+
+
+def test_long_snapshots_are_left_out_and_named(tmp_path: Path) -> None:
+    """training.json counts them and says which lines they were."""
+    path = tmp_path / "mixed.jsonl"
+    lines = [snapshot(1), snapshot(2, words=900), snapshot(3)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    here(path, tmp_path / "adapter", "prompt.max_tokens=900", "max_steps=1")
+    found = json.loads((tmp_path / "adapter" / "training.json").read_text())["data"]["train"]
+    assert (found["examples"], found["dropped_count"]) == (2, 1)
+    assert found["dropped"][0].startswith(f"{path}:2: ")
 
 
 def test_nothing_left_is_an_error(data: Path, tmp_path: Path) -> None:
     """When every snapshot is too long, the run stops and says so."""
-    done = run(*command(data, tmp_path / "adapter", "prompt.max_tokens=8"))
-    assert done.returncode == 1
-    assert "all 48 snapshots" in done.stderr and "max_tokens=8" in done.stderr
+    with pytest.raises(LlmkitError, match="all 48 snapshots .*\n.*max_tokens=8"):
+        here(data, tmp_path / "adapter", "prompt.max_tokens=8")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     """A step is named and no adapter is written."""
     more = ("optim.lr=1e30", "optim.grad_clip=null", "optim.warmup=0", "eval_every=null")
-    done = run(*command(data, tmp_path / "adapter", *more))
-    assert done.returncode == 1
-    assert "the loss of step" in done.stderr
+    with pytest.raises(LlmkitError, match="the loss of step"):
+        here(data, tmp_path / "adapter", *more)
     assert not (tmp_path / "adapter" / "training.json").exists()
