@@ -66,8 +66,10 @@ def command(data: Path, folder: Path, *more: str) -> list[str]:
 
 def options(data: Path, folder: Path, *more: str) -> list[str]:
     """Overrides of a short run."""
+    chosen = any(text.startswith("experiment=") for text in more)
+    tiny = ("model=tiny", "model.device=cpu", "model.dtype=float32")
     return [
-        *("model=tiny", "model.device=cpu", "model.dtype=float32"),
+        *(() if chosen else tiny),
         *(f"data.train={data}", f"data.eval={data}", "data.eval_limit=8", f"output_dir={folder}"),
         *("data.tokens_per_batch=1000", "data.tokens_per_step=2000", "epochs=2", "log_every=1"),
         *("eval_every=5", "lora.dropout=0.1", "threads=1", *more),
@@ -198,3 +200,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> 
     with pytest.raises(LlmkitError, match="the loss of step"):
         here(data, tmp_path / "adapter", *more)
     assert not (tmp_path / "adapter" / "training.json").exists()
+
+
+def test_the_config_for_a_gpu_runs_with_a_tiny_model(data: Path, tmp_path: Path) -> None:
+    """gpu_smollm3_3b: checkpointing, rank 16 and bfloat16 run on a CPU; 4 bits ask for a GPU."""
+    tiny = ("experiment=gpu_smollm3_3b", "model.source=tiny", "model.name=tiny", "model.seed=0")
+    more = ("model.device=cpu", "model.dtype=bfloat16", "max_steps=2")
+    folder = tmp_path / "adapter"
+    with pytest.raises(ConfigError, match="model.quantization=4bit needs a GPU"):
+        here(data, folder, *tiny, *more)
+    assert not folder.exists()
+    here(data, folder, *tiny, *more, "model.quantization=none")
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 16
