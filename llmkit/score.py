@@ -92,7 +92,9 @@ def score_state(case: Case, reply: Reply, domain: Domain) -> Score:
     - An end state is known, from the case or from the right command: 1 when the reply's command
       does not fail and ends in the same one (`domain.same` where the domain has it).
     - The right command changes nothing that is tracked: 1 when the reply's changes nothing either,
-      does not fail (unless the right one does) and runs the same programs.
+      does not fail (unless the right one does) and runs the same programs. Where the guard does
+      not call the right command a `read` (its effect is only not modelled: `passwd`, a download),
+      the words must be the same too, in any order.
     - Neither is known (a hand-written case that leaves the way open): 1 when the command holds the
       expected words, does not fail, and the guard allows it and finds no data lost.
     """
@@ -125,6 +127,9 @@ def score_state(case: Case, reply: Reply, domain: Domain) -> Score:
         return Score(1.0, "changes nothing, as due")
     given = _programs(domain, reply.command, case.state)
     expected = _programs(domain, case.command, case.state)
+    reads = domain.check(case.state, case.command).danger == "read"
+    if not reads and sorted(case.command.split()) != sorted(reply.command.split()):
+        return Score(0.0, f"its effect is not tracked, and it is not `{case.command}`")
     if given == expected:
         return Score(1.0, f"changes nothing and runs {', '.join(given)}, as due")
     return Score(0.0, f"runs {', '.join(given) or 'nothing'}, not {', '.join(expected)}")

@@ -67,6 +67,7 @@ def value(scorer: str, case: Case, reply: str) -> float | None:
         (TWO, "sgdisk -Z -n 1:0:+512M -t 1:ef00 -c 1:EFI -n 2:0:0 -t 2:8300 /dev/sdb"),
         ("mount /dev/sda2 /mnt", "mount -o noatime /dev/sda2 /mnt"),
         ("lsblk", "lsblk -f"),
+        ("pacman -Sy vim", "pacman vim  -Sy"),
     ],
 )  # fmt: skip
 def test_state_takes_equivalent_commands(right: str, reply: str) -> None:
@@ -88,6 +89,7 @@ def test_state_takes_equivalent_commands(right: str, reply: str) -> None:
         ("mount /dev/sda2 /mnt", "mount /dev/sda1 /mnt"),
         ("lsblk", "mkfs.ext4 -F /dev/sda2"),
         ("lsblk", "df -h"),
+        ("pacman -Sy vim", "pacman -R linux"),
         ("lsblk", "lsblk && reboot"),
     ],
 )
@@ -209,3 +211,30 @@ def test_an_unknown_scorer_is_refused() -> None:
     """The error names those there are."""
     with pytest.raises(ConfigError, match="no scorer stat; there are type, pattern"):
         check_scorers(["type", "stat"])
+
+
+SAME: Any = DOMAIN
+
+
+def test_noise_is_no_difference() -> None:
+    """UUIDs and labels differ between two runs of mkfs; the machines are the same."""
+    data = DOMAIN.to_dict(STATE)
+    data["disks"][0]["partitions"][1]["signature"] |= {"uuid": "1-2", "label": "root"}
+    data["disks"][0]["partitions"][1] |= {"partuuid": "3-4", "name": "Linux"}
+    assert DOMAIN.from_dict(data) != STATE
+    assert SAME.same(DOMAIN.from_dict(data), STATE)
+    assert list(SAME.differences(DOMAIN.from_dict(data), STATE)) == []
+
+
+@given(st.sampled_from(["type", "start", "number"]), st.booleans())
+def test_differences_are_named_both_ways(field: str, forward: bool) -> None:
+    """A partition's type, place or number counts, and the place is named."""
+    data = DOMAIN.to_dict(STATE)
+    part = data["disks"][0]["partitions"][1]
+    part |= {"type": "0" * 8} if field == "type" else {}
+    part |= {"number": 3} if field == "number" else {}
+    part |= {"start": part["start"] + 512, "size": part["size"] - 512} if field == "start" else {}
+    pair = (DOMAIN.from_dict(data), STATE)
+    one, other = pair if forward else pair[::-1]
+    assert not SAME.same(one, other)
+    assert any(f".{field}: " in text for text in SAME.differences(one, other))
