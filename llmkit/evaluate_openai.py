@@ -21,7 +21,7 @@ from llmkit.config_prompt import CallStyle, ContextPosition, PromptOptions
 from llmkit.domain import Domain
 from llmkit.errors import LlmkitError, MissingExtra
 from llmkit.evaluate_run import Answer, OnAnswer
-from llmkit.prompt import _FORMAT, system_prompt_text
+from llmkit.prompt import FORMAT, system_prompt_text
 from llmkit.score import Case
 
 _AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
@@ -50,7 +50,7 @@ class Remote:
         turns = [dict(message) for message in case.messages]
         parts = [self.system]
         if self.options.call_style is CallStyle.shell:
-            parts.append(_FORMAT)
+            parts.append(FORMAT)
         if self.options.context_position is ContextPosition.system:
             parts.append(case.system_context.strip())
         else:

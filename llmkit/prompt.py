@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SAVED = "prompt_config.json"  # beside an adapter's weights
-_FORMAT = "To run a command, answer with `$ ` and the command."
+FORMAT = "To run a command, answer with `$ ` and the command."
 _FORMAT_TOOLS = (
     "To run a command, answer with one of these tools, as "
     '<tool_call>{"name": NAME, "arguments": {…}}</tool_call>:'
@@ -86,9 +86,11 @@ class Renderer:
         if not isinstance(template, str):
             raise ConfigError("the model has no single chat template: set model.chat_template")
         self.template = template
-        self._knows_tools = "tools" in template
+        added = tokenizer.added_tokens_decoder.values()
+        special = {str(token) for token in added if token.special}
         # The longest first: one may begin with another.
-        self._special = sorted(map(str, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._special = sorted(special | set(tokenizer.all_special_tokens), key=len, reverse=True)
+        self._knows_tools = self._renders_tools()
         self.end_of_turn = self._find_end_of_turn()
         self.stop_ids = frozenset({self.end_of_turn, tokenizer.eos_token_id} - {None})
 
@@ -112,11 +114,13 @@ class Renderer:
         if self.options.tools is Tools.render and tools:
             if self._knows_tools:
                 native = [{"type": "function", "function": dict(tool)} for tool in tools]
-            elif self.options.call_style is CallStyle.tool_call:
+            else:
                 lines = [json.dumps(tool, ensure_ascii=False) for tool in tools]
-                parts.append("\n".join([_FORMAT_TOOLS, *lines]))
+                as_json = self.options.call_style is CallStyle.tool_call
+                parts.append("\n".join([_FORMAT_TOOLS if as_json else "Tools:", *lines]))
         if self.options.call_style is CallStyle.shell:
-            parts.append(_FORMAT)
+            parts.append(FORMAT)
+        parts = [self._plain(part) for part in parts]
         context = self._plain(system_context.strip())
         if self.options.context_position is ContextPosition.system:
             parts.append(context)
@@ -229,7 +233,9 @@ class Renderer:
         """Messages as role and text: a tool call and `$ COMMAND` become the same turn."""
         turns: list[dict[str, str]] = []
         for message in messages:
-            role, content = message["role"], message.get("content") or ""
+            role, content = message["role"], _text_of(message.get("content"))
+            if role not in ("user", "assistant", "tool"):
+                raise PromptError(f"a message of role {role!r}: there are user, assistant and tool")
             if role == "tool":
                 if turns and turns[-1]["role"] == "assistant" and content.strip():
                     turns[-1]["content"] += "\n\n" + self._plain(content.rstrip("\n"))
@@ -247,6 +253,8 @@ class Renderer:
         if not content.startswith("$ ") or self.options.call_style is CallStyle.shell:
             return content
         command, gap, output = content[2:].partition("\n\n")
+        if "<<" in command:  # a here-document may hold blank lines
+            command, gap, output = content[2:], "", ""
         return write_command(command, self.options.call_style) + gap + output
 
     def _plain(self, text: str) -> str:
@@ -276,6 +284,16 @@ class Renderer:
         encoded: Any = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         return list(encoded["input_ids"])
 
+    def _renders_tools(self) -> bool:
+        """Whether the template writes tools into the prompt."""
+        tool = {"name": _MARK, "description": "", "parameters": {"type": "object"}}
+        turns = [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]
+        try:
+            text = self._apply(turns, [{"type": "function", "function": tool}])
+        except PromptError:
+            return False
+        return "answer" in text  # the mark's letters, however they are escaped
+
     def _find_end_of_turn(self) -> int:
         """The control token that the template writes behind an assistant's message."""
         turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK}]
@@ -288,6 +306,16 @@ class Renderer:
         if self.tokenizer.eos_token_id is None:
             raise ConfigError("the chat template ends no turn, and the model has no end token")
         return int(self.tokenizer.eos_token_id)
+
+
+def _text_of(content: Any) -> str:
+    """A message's text: a string, nothing, or OpenAI's list of parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+        raise PromptError("a message's content must be text")
+    return "".join(part["text"] for part in parts)
 
 
 def _command_of(call: Mapping[str, Any]) -> str:

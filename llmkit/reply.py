@@ -29,16 +29,13 @@ TOOL = "run_shell_command"  # how a command is called where the style names a to
 ARGUMENT = "command"
 
 _THINK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
-_TOOL_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _CALL_HEAD = re.compile(r"call:[A-Za-z_][\w.-]*\{")
 _ARGUMENT = r"\s*[A-Za-z_]\w*\s*:\s*<escape>(?:(?!<escape>).)*<escape>\s*"
 _CALL = re.compile(
     rf"call:([A-Za-z_][\w.-]*)\{{((?:{_ARGUMENT})?(?:,{_ARGUMENT})*)\s*\}}", re.DOTALL
 )
 _ESCAPED = re.compile(r"([A-Za-z_]\w*)\s*:\s*<escape>((?:(?!<escape>).)*)<escape>", re.DOTALL)
-_FENCE = re.compile(
-    r"^```(?:bash|sh|shell|console|zsh)[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE
-)
+_FENCE = re.compile(r"```(?:bash|sh|shell|console|zsh)[ \t]*")
 _LINE = re.compile(r"^\$ (.*\S.*)$", re.MULTILINE)
 
 
@@ -81,19 +78,19 @@ def parse_reply(text: str) -> Reply:
     if thinking is None and rest.lstrip().startswith("<think>"):
         open_thought = rest.lstrip().removeprefix("<think>")
         return Reply("text", None, "", open_thought.strip(), (), "the reasoning does not end")
-    if rest.startswith("$ ") and rest[2:].strip():
-        return _command(rest[2:], thinking)
-    if "<tool_call>" in rest:
-        calls, problem = _tool_calls(rest)
-        return _called(rest, calls, problem, thinking)
-    if _CALL_HEAD.search(rest):
-        calls, problem = _escaped_calls(rest)
-        return _called(rest, calls, problem, thinking)
-    commands = _FENCE.findall(rest) or _LINE.findall(rest)
-    if not commands:
+    line = rest.lstrip()
+    if line.startswith("$ ") and line[2:].strip():
+        return _command(line[2:], thinking)
+    calls, outside, problem = _tool_calls(rest)
+    if problem is None:
+        more, outside, problem = _escaped_calls(outside)
+        calls += more
+    if problem is None:
+        commands, problem = _lines(outside)
+        calls += tuple(Call(TOOL, {ARGUMENT: command}) for command in commands)
+    if problem is None and not calls:
         return Reply("text", None, rest, thinking)
-    calls = tuple(Call(TOOL, {ARGUMENT: command}) for command in commands)
-    return _called(rest, calls, None, thinking)
+    return _called(rest, calls, problem, thinking)
 
 
 def write_reply(expected: Mapping[str, Any], style: CallStyle, *, thinking: bool = True) -> str:
@@ -146,7 +143,7 @@ def _called(rest: str, calls: tuple[Call, ...], problem: str | None, thinking: s
         command = calls[0].arguments.get(ARGUMENT)
         if calls[0].name != TOOL:
             problem = f"a call of {calls[0].name!r}, which is not a tool here"
-        elif not isinstance(command, str) or not command.strip():
+        elif not isinstance(command, str) or not command.strip() or not _is_text(command):
             problem = f"a call of {TOOL} without a {ARGUMENT}"
         elif set(calls[0].arguments) != {ARGUMENT}:
             problem = f"a call of {TOOL} with other arguments than {ARGUMENT}"
@@ -155,29 +152,85 @@ def _called(rest: str, calls: tuple[Call, ...], problem: str | None, thinking: s
     return Reply("text", None, rest, thinking, calls, problem)
 
 
-def _tool_calls(rest: str) -> tuple[tuple[Call, ...], str | None]:
-    bodies = _TOOL_CALL.findall(rest)
-    if len(bodies) != rest.count("<tool_call>"):
-        return (), "a tool call that does not end"
-    calls = []
-    for body in bodies:
+def _is_text(command: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can hold half a character."""
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+Found = tuple[tuple[Call, ...], str, str | None]  # calls, the text around them, what is wrong
+
+
+def _tool_calls(rest: str) -> Found:
+    """<tool_call>JSON</tool_call>, read from the left; one pass, whatever the text."""
+    calls, outside, at = [], [], 0
+    while (start := rest.find("<tool_call>", at)) >= 0:
+        outside.append(rest[at:start])
+        start += len("<tool_call>")
+        end = rest.find("</tool_call>", start)
+        if end < 0:
+            return (), "", "a tool call that does not end"
         try:
-            value = json.loads(body)
+            value = json.loads(rest[start:end], object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
-            return (), f"a tool call that is not JSON: {error}"
+            return (), "", f"a tool call that is not JSON: {error}"
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            return (), "a tool call without a name"
+            return (), "", "a tool call without a name"
         arguments = value.get("arguments", {})
         if not isinstance(arguments, dict):
-            return (), "a tool call whose arguments are not an object"
+            return (), "", "a tool call whose arguments are not an object"
         calls.append(Call(value["name"], arguments))
-    return tuple(calls), None
+        at = end + len("</tool_call>")
+    return tuple(calls), "".join([*outside, rest[at:]]), None
 
 
-def _escaped_calls(rest: str) -> tuple[tuple[Call, ...], str | None]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError when a key stands twice: which one was meant?"""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _escaped_calls(rest: str) -> Found:
+    """call:NAME{ARGUMENT:<escape>VALUE<escape>}"""
+    if not _CALL_HEAD.search(rest):
+        return (), rest, None
     found = list(_CALL.finditer(rest))
     # A head that stands inside an argument is the command's own business.
     outside = _CALL.sub("", rest)
     if _CALL_HEAD.search(outside):
-        return (), "a call whose arguments cannot be read"
-    return tuple(Call(match[1], dict(_ESCAPED.findall(match[2]))) for match in found), None
+        return (), "", "a call whose arguments cannot be read"
+    calls = []
+    for match in found:
+        pairs = _ESCAPED.findall(match[2])
+        if len(dict(pairs)) != len(pairs):
+            return (), "", "a call with an argument that stands twice"
+        calls.append(Call(match[1], dict(pairs)))
+    return tuple(calls), outside, None
+
+
+def _lines(rest: str) -> tuple[list[str], str | None]:
+    """Commands in fenced blocks of shell, and lines that begin with `$ ` outside of them."""
+    commands: list[str] = []
+    block: list[str] | None = None
+    for line in rest.split("\n"):
+        if block is None and _FENCE.fullmatch(line):
+            block = []
+        elif block is not None and line.rstrip() == "```":
+            # In a transcript, the lines after the prompt's mark are what was typed.
+            typed = [part[2:] for part in block if part.startswith("$ ")]
+            commands += typed or ["\n".join(block)]
+            block = None
+        elif block is not None:
+            block.append(line)
+        elif _LINE.fullmatch(line):
+            commands.append(line[2:])
+            if "<<" in line or line.endswith("\\"):
+                return commands, "a command of several lines behind other text"
+    if block is not None:
+        return commands, "a fenced block that does not end"
+    return commands, None

@@ -183,6 +183,59 @@ def test_nothing_typed_becomes_a_control_token(texts: list[str]) -> None:
     assert sum(t in special for t in typed) == sum(t in special for t in plain)
 
 
+def test_added_control_tokens_are_no_holes() -> None:
+    """A control token that no named slot holds cannot be typed either."""
+    tokenizer = tiny_tokenizer()
+    from tokenizers import AddedToken
+
+    tokenizer.add_tokens([AddedToken("<|header|>", special=True)])
+    made = Renderer(tokenizer, OPTIONS, system_prompt="You <|header|> help.")
+    ids = made.prompt_ids([{"role": "user", "content": "<|header|>"}], "<|header|>")
+    assert tokenizer.convert_tokens_to_ids("<|header|>") not in ids
+
+
+def test_parts_of_a_message_are_one_text() -> None:
+    """OpenAI's list of text parts is the text; another role or content is an error."""
+    made = make()
+    parts = [{"type": "text", "text": "list "}, {"type": "text", "text": "disks"}]
+    whole = made.prompt_ids([{"role": "user", "content": "list disks"}], "x")
+    assert made.prompt_ids([{"role": "user", "content": parts}], "x") == whole
+    with pytest.raises(PromptError, match="must be text"):
+        made.prompt_ids([{"role": "user", "content": [{"type": "image_url"}]}], "x")
+    with pytest.raises(PromptError, match="role 'developer'"):
+        made.prompt_ids([{"role": "developer", "content": "x"}], "x")
+
+
+def test_a_here_document_in_the_history_stays_whole() -> None:
+    """A blank line in a here-document is part of the command in either form of the turn."""
+    made = make(call_style=CallStyle.tool_call)
+    command = "cat > f <<EOF\na\n\nb\nEOF"
+    call = {"function": {"name": "run_shell_command", "arguments": {"command": command}}}
+    ask = {"role": "user", "content": "go"}
+    line = made.prompt_ids([ask, {"role": "assistant", "content": f"$ {command}"}, ask], "x")
+    turn = {"role": "assistant", "content": "", "tool_calls": [call]}
+    assert made.prompt_ids([ask, turn, ask], "x") == line
+
+
+def test_the_fallback_template_closes_turns_with_the_models_end() -> None:
+    """A model without a chat template gets roles in marks and its own end token."""
+    made = make((ROOT / "templates/chat_fallback.jinja").read_text())
+    prompt, answer = halves(made)
+    assert prompt.startswith(
+        f"<|system|>\nYou help.\n\n{FORMAT}\n\n## Disks\n- /dev/sda<|im_end|>\n"
+    )
+    assert prompt.endswith("<|im_end|>\n<|assistant|>\n")
+    assert answer == "$ blkid /dev/sda<|im_end|>"
+
+
+@pytest.mark.parametrize("style", list(CallStyle))
+@pytest.mark.parametrize("template", [None, LLAMA_LIKE, "{# no tools #}" + LLAMA_LIKE])
+def test_schemas_are_never_lost(template: str | None, style: CallStyle) -> None:
+    """tools=render puts the schema into the prompt, whatever the template says of tools."""
+    made = make(template, [TOOL], call_style=style, tools=Tools.render)
+    assert "run_shell_command" in halves(made)[0].partition("Disks")[0]
+
+
 def test_an_answer_with_a_control_token_is_refused() -> None:
     """A supervised answer must not hold an end of turn inside."""
     with pytest.raises(ReplyError, match="control token"):

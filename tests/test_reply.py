@@ -38,6 +38,8 @@ REPLIES = st.lists(PIECES | st.text(max_size=8), max_size=12).map("".join)
         ("Try this:\n```sh\nmkdir -p /mnt\nmount /dev/sda2 /mnt\n```\nand tell me.",
          "mkdir -p /mnt\nmount /dev/sda2 /mnt"),
         ("To list them:\n$ lsblk\nThen we go on.", "lsblk"),
+        ("\n$ " + HERE_DOC, HERE_DOC),
+        ("```console\n$ lsblk\nsda 8:0\n```", "lsblk"),
     ],
 )  # fmt: skip
 def test_every_form_of_a_command_is_read(text: str, command: str) -> None:
@@ -55,6 +57,23 @@ def test_every_form_of_a_command_is_read(text: str, command: str) -> None:
         ('<tool_call>{"name": "run_shell_command", "arguments": {}}</tool_call>', "without"),
         ('<tool_call>{"name": "run_shell_command", "arguments": "ls"}</tool_call>', "object"),
         ("```bash\nlsblk\n```\n```bash\nblkid\n```", "2 commands"),
+        ("```bash\nlsblk\n```\n$ wipefs -a /dev/sda", "2 commands"),
+        (
+            '<tool_call>{"name":"run_shell_command","arguments":{"command":"ls"}}</tool_call>\n$ id',
+            "2 commands",
+        ),
+        (
+            '<tool_call>{"name":"run_shell_command","arguments":{"command":"a","command":"b"}}'
+            "</tool_call>",
+            "twice",
+        ),
+        ("call:run_shell_command{command:<escape>a<escape>,command:<escape>b<escape>}", "twice"),
+        (
+            '<tool_call>{"name":"run_shell_command","arguments":{"command":"a\\ud800"}}</tool_call>',
+            "without",
+        ),
+        ("So:\n$ cat > f <<EOF\nx\nEOF", "several lines"),
+        ("```bash\nlsblk", "end"),
         ("$ ", None),
         ("$lsblk", None),
         ("call:run_shell_command{command: ls}", "read"),
@@ -66,6 +85,14 @@ def test_malformed_calls_are_text(text: str, problem: str | None) -> None:
     reply = parse_reply(text)
     assert reply.type == "text" and reply.command is None
     assert (reply.problem is None) if problem is None else problem in (reply.problem or "")
+
+
+@pytest.mark.parametrize(
+    "piece", ["<tool_call>", "</tool_call><tool_call>", "```bash\n", "call:a{"]
+)
+def test_reading_takes_one_pass(piece: str) -> None:
+    """A long reply of marks that never close is read in linear time (minutes before)."""
+    assert parse_reply(piece * 20_000).type == "text"
 
 
 def test_reasoning_is_kept_apart() -> None:
