@@ -47,7 +47,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What came of a request. `ids` has neither the end of turn nor what lies behind a stop text."""
+    """What came of a request. `ids` are all tokens that were generated but the end of turn; `text`
+    ends before a stop text."""
 
     ids: tuple[int, ...]
     text: str
@@ -120,23 +121,27 @@ class Engine:
         """Indices by length, the longest last (it is run first: memory runs out early or never)."""
         order = sorted(range(len(requests)), key=lambda index: len(requests[index].ids))
         batches: list[list[int]] = []
+        longest = answer = 0  # of the last batch: its longest prompt, its longest answer
         for index in order:
             request = requests[index]
-            if not request.ids:
-                raise ConfigError("a prompt without tokens")
-            size = len(request.ids) + request.max_tokens  # of the longest row, padding included
-            if size > self.cfg.max_batch_tokens:
+            prompt = len(request.ids)
+            if not prompt or request.max_tokens < 1:
+                raise ConfigError("a prompt without tokens, or max_tokens below 1")
+            if prompt + request.max_tokens > self.cfg.max_batch_tokens:
                 raise ConfigError(
-                    f"a prompt of {len(request.ids):,} tokens and max_tokens={request.max_tokens:,}"
+                    f"a prompt of {prompt:,} tokens and max_tokens={request.max_tokens:,}"
                     f" are more than engine.max_batch_tokens={self.cfg.max_batch_tokens:,}"
                 )
+            longest, answer = max(longest, prompt), max(answer, request.max_tokens)
             last = batches[-1] if batches else None
             if (
                 last is None
                 or len(last) >= self.cfg.max_batch
-                or size * (len(last) + 1) > self.cfg.max_batch_tokens
+                # every row is as wide as the longest prompt and the longest answer
+                or (longest + answer) * (len(last) + 1) > self.cfg.max_batch_tokens
             ):
                 batches.append([index])
+                longest, answer = prompt, request.max_tokens
             else:
                 last.append(index)
         return batches

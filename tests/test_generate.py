@@ -115,3 +115,21 @@ def test_what_cannot_fit_is_refused(loaded: Loaded) -> None:
     """A request over max_batch_tokens is an error that names the limit."""
     with pytest.raises(ConfigError, match="max_batch_tokens"):
         engine(loaded, max_batch_tokens=64).generate([Request((5,) * 60, 20)])
+
+
+def test_a_batch_stays_within_its_tokens(loaded: Loaded) -> None:
+    """A short prompt with a long answer widens the whole batch, and is counted so."""
+    limit = 600
+    made = engine(loaded, max_batch_tokens=limit)
+    mixed = [Request((5,) * (5 + n), 200 if n % 4 == 0 else 5) for n in range(20)]
+    batches = made._batches(mixed)
+    assert sorted(index for batch in batches for index in batch) == list(range(20))
+    for batch in batches:
+        width = max(len(mixed[i].ids) for i in batch) + max(mixed[i].max_tokens for i in batch)
+        assert width * len(batch) <= limit
+
+
+def test_nothing_to_generate_is_refused(loaded: Loaded) -> None:
+    """max_tokens=0 is an error, not one token."""
+    with pytest.raises(ConfigError, match="max_tokens"):
+        engine(loaded).generate([Request((5,), 0)])
