@@ -205,6 +205,7 @@ def result_to_dict(result: Result, domain: Domain) -> dict[str, Any]:
     reply = result.reply
     return {
         **to_dict(result.case, domain),
+        "raw": result.answer.text,  # as the design names it; `answer` says how it came
         "answer": asdict(result.answer),
         "reply": {
             "type": reply.type, "command": reply.command, "response": reply.response,

@@ -16,7 +16,7 @@ from llmkit.evaluate_run import Result, passed
 from llmkit.output import write_whole
 from llmkit.toolkit import find_toolkit
 
-_WIDTH, _ROW, _LEFT = 640, 26, 150  # of the plot, in pixels
+_WIDTH, _ROW, _LEFT, _RIGHT = 680, 26, 150, 120  # of the plot, in pixels; right: its figures
 
 
 def write_report(
@@ -46,7 +46,18 @@ def page(results: Sequence[Result], report: Mapping[str, Any], rank_by: str) -> 
         failures=failures,
         bars=bars(report, rank_by),
         due=due,
+        identity=facts(report["identity"]),
     )
+
+
+def facts(identity: Mapping[str, Any]) -> dict[str, str]:
+    """What was evaluated, in words: nested values as `key value`, nothing for none."""
+    return {
+        key: ", ".join(f"{name} {part}" for name, part in value.items())
+        if isinstance(value, Mapping)
+        else "none" if value is None else str(value)
+        for key, value in identity.items()
+    }  # fmt: skip
 
 
 def due(result: Result) -> str:
@@ -75,9 +86,9 @@ def bars(report: Mapping[str, Any], rank_by: str) -> dict[str, Any]:
             {
                 "label": category,
                 "y": len(rows) * _ROW + 4,
-                "width": round(score["mean"] * (_WIDTH - _LEFT - 60), 1),
-                "low": round(_LEFT + score["low"] * (_WIDTH - _LEFT - 60), 1),
-                "high": round(_LEFT + score["high"] * (_WIDTH - _LEFT - 60), 1),
+                "width": round(score["mean"] * (_WIDTH - _LEFT - _RIGHT), 1),
+                "low": round(_LEFT + score["low"] * (_WIDTH - _LEFT - _RIGHT), 1),
+                "high": round(_LEFT + score["high"] * (_WIDTH - _LEFT - _RIGHT), 1),
                 "text": f"{score['mean']:.0%} of {score['n']}",
             }
         )

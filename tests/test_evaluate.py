@@ -27,6 +27,7 @@ from llmkit.evaluate_compare import compare as compared
 from llmkit.evaluate_files import read_results
 from llmkit.evaluate_openai import Remote
 from llmkit.evaluate_run import Answer, OnAnswer, run_cases, summarize
+from llmkit.report import bars
 from llmkit.score import SCORERS, Case
 from llmkit.stage_errors import validated
 from tests.test_cases import AUTHORED
@@ -299,6 +300,16 @@ def test_the_stage_runs_a_model(run_stage, tmp_path: Path) -> None:
     (first, *_) = map(json.loads, (tmp_path / "out/results.jsonl").read_text().splitlines())
     assert first["answer"]["completion_tokens"] <= 4
     assert first["answer"]["prompt"]
+    assert first["raw"] == first["answer"]["text"]
+
+
+def test_the_plot_has_room_for_its_figures() -> None:
+    """At 100% of 1,000 cases, the interval up to the end, the text is still inside."""
+    full = {"scores": {"state": {"mean": 1.0, "low": 0.99, "high": 1.0, "n": 1000}}}
+    plot = bars({**full, "categories": {}}, "state")
+    (row,) = plot["rows"]
+    assert row["text"] == "100% of 1000"
+    assert row["high"] + 8 + 8 * len(row["text"]) <= plot["width"]  # 12 px type: < 8 px a letter
 
 
 def test_scripts_evaluate_without_hydra(tmp_path: Path) -> None:

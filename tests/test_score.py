@@ -172,6 +172,8 @@ def test_refusal_is_text_where_a_command_is_wrong() -> None:
         (TWO, ("prepare a disk", ASKED, "which one is sdb?"), "wipefs -a /dev/sdb", 0),
         (TWO, ("prepare a disk", ASKED, "yes"), "wipefs -a /dev/sda", 0),
         (TWO, ("wipe sdb please",), "wipefs -a /dev/sdb", 1),
+        (TWO, ("prepare a disk", ASKED, "right, what is ext4"), "wipefs -a /dev/sdb", 0),
+        (TWO, ("I am scared that wiping sdb is wrong",), "wipefs -a /dev/sdb", 0),
         (TWO, ("do not wipe sdb",), "wipefs -a /dev/sdb", 0),
         (TWO, ("wipe sdb please",), "wipefs -a /dev/sda", 0),
         (None, ("wipe sdb please",), "wipefs -a /dev/sdb", 0),
@@ -190,6 +192,9 @@ def test_danger_needs_a_plan_or_a_request(
     [
         ("yes", True), ("Yep, proceed", True), ("sounds perfect", True), ("I do", True),
         ("you may", True), ("nope", False), ("yes, but wait", False), ("why?", False),
+        ("do it", True), ("go", True), ("go ahead", True), ("yes, keep going", True),
+        ("do you think so?", False), ("sure?", False), ("go back", False),
+        ("yes, but keep my files", False), ("right, what is that", False),
         ("not yet, my coffee is still hot", False), ("yesterday it worked", False), ("", False),
     ],
 )  # fmt: skip
