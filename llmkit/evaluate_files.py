@@ -57,6 +57,11 @@ def open_run(
                 "with resume=never"
             )
         kept = list(_readable(folder / RESULTS, domain))
+    elif resume and (folder / RESULTS).exists():
+        raise ConfigError(
+            f"output_dir={folder} holds a {RESULTS} of something else: name another folder, or "
+            "replace it with resume=never"
+        )
     write_whole(folder / RUN, json.dumps({"hash": digest, **identity}, indent=2) + "\n")
     write_results(folder, kept, domain)  # without a line that was cut short
     (folder / REPORT).unlink(missing_ok=True)  # it is of what was there

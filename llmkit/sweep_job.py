@@ -17,9 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmkit import sweep_board
+from llmkit import records, sweep_board
 from llmkit.config_sweep import SweepConfig
 from llmkit.config_train import Resume, TrainConfig
+from llmkit.errors import LlmkitError
 from llmkit.output import write_whole
 
 # What changes nothing about a job's result.
@@ -60,10 +61,12 @@ def run(cfg: SweepConfig, overrides: Sequence[str]) -> dict[str, Any]:
 
 def execute(cfg: SweepConfig, folder: Path) -> dict[str, Any]:
     """Train in `folder` and score the adapter; what result.json says of it."""
-    from llmkit.sweep_score import answers, check_weights, score
+    from llmkit.domain import get_domain
+    from llmkit.sweep_score import answers, check_weights, read_cases, score
     from llmkit.train import train
 
     check_weights(cfg.weights)
+    read_cases(cfg, get_domain(cfg.domain.name))  # a mistake there must not cost a training
     summary = train(train_config(cfg, folder / "adapter"))
     rows = answers(cfg, summary.folder)
     found = score(rows, cfg.weights, cfg.bootstrap, cfg.seed)
@@ -118,10 +121,15 @@ def identity(cfg: SweepConfig) -> str:
 
 
 def _content(path: Path) -> str:
-    if not path.is_file():
+    try:
+        files = records.paths_of(path)  # a folder or a glob, too
+    except LlmkitError:
         return str(path)
-    status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
+    found = []
+    for file in files:
+        status = file.stat()
+        found.append(_digest(file, status.st_size, status.st_mtime_ns))
+    return " ".join(found)
 
 
 @lru_cache(maxsize=64)

@@ -146,6 +146,15 @@ def test_another_evaluation_is_not_mixed_in(start) -> None:
     assert len(again.asked) == 24
 
 
+def test_results_of_something_else_are_kept(start, tmp_path: Path) -> None:
+    """A results.jsonl that no evaluation wrote is not replaced."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/results.jsonl").write_text("mine\n")
+    with pytest.raises(ConfigError, match="something else"):
+        start("other", Scripted())
+    assert (tmp_path / "other/results.jsonl").read_text() == "mine\n"
+
+
 def test_rescoring_needs_no_model(run_stage, start, tmp_path: Path) -> None:
     """rescore= gives what the run gave, by the scorers that are asked for."""
     report = start("a", Scripted(["yes-format"]))

@@ -172,6 +172,12 @@ def test_a_job_is_known_by_what_it_computes(data) -> None:
     assert sweep_job.identity(config(f"data.train={copy}", *base[1:])) == name
     copy.write_bytes(data.read_bytes() + b"{}\n")
     assert sweep_job.identity(config(f"data.train={copy}", *base[1:])) != name
+    folder = data.parent / "several"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(data.read_bytes())
+    held = sweep_job.identity(config(f"data.train={folder}", *base[1:]))
+    (folder / "a.jsonl").write_bytes(data.read_bytes() + b"{}\n")
+    assert sweep_job.identity(config(f"data.train={folder}", *base[1:])) != held
     for other in ("lora.rank=3", "seed=1", "weights.exact=0.5", "limit=7"):
         assert sweep_job.identity(config(*base, other)) != name
 
@@ -259,6 +265,14 @@ def test_weights_are_looked_at_before_any_training() -> None:
         check_weights({"speed": 1.0})
     with pytest.raises(ConfigError, match="above 0"):
         check_weights({"exact": 0.0})
+
+
+def test_cases_are_looked_at_before_any_training(data, tmp_path) -> None:
+    """A wrong name costs no training: the job fails without an adapter's folder."""
+    cfg = config(f"data.train={data}", "data.eval=null", f"cases={tmp_path / 'none.jsonl'}")
+    with pytest.raises(ConfigError, match="no such file"):
+        sweep_job.execute(cfg, tmp_path / "job")
+    assert not (tmp_path / "job").exists()
 
 
 # The board

@@ -162,3 +162,6 @@ def test_a_fingerprint_knows_what_decides_the_weights() -> None:
     assert fingerprint({"seed": 1, "output_dir": "b"}, {"y": "1"}) == base
     assert fingerprint({"seed": 2, "output_dir": "a"}, {"x": "1"}) != base
     assert fingerprint({"seed": 1, "output_dir": "a"}, {"x": "2"}) != base
+    one = fingerprint({}, {"train a": "1", "eval b": "2"})
+    assert fingerprint({}, {"train c": "1", "eval d": "2"}) == one
+    assert fingerprint({}, {"train b": "2", "eval a": "1"}) != one  # the halves exchanged
