@@ -149,7 +149,7 @@ def trl(file: Path, seconds: float, *, packed: bool) -> None:
             disable_tqdm=True, dataloader_pin_memory=False,
         )  # fmt: skip
         lora = LoraConfig(
-            r=cfg.lora.rank, lora_alpha=int(cfg.lora.alpha), target_modules="all-linear",
+            r=cfg.lora.r, lora_alpha=int(cfg.lora.alpha), target_modules="all-linear",
             task_type="CAUSAL_LM",
         )  # fmt: skip
         trainer = Counting(

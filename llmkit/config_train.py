@@ -57,6 +57,14 @@ class Resume(Enum):
     never = "never"
 
 
+class Compile(Enum):
+    """Whether the model's layers are compiled before training."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 class Tracking(Enum):
     """Where figures go besides metrics.jsonl."""
 
@@ -69,7 +77,7 @@ class Tracking(Enum):
 class LoraConfig:
     """conf/lora/*.yaml"""
 
-    rank: Positive
+    r: Positive
     alpha: Above
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     targets: Text | Annotated[list[Text], Field(min_length=1)]
@@ -101,6 +109,8 @@ class DataConfig:
     limit: Positive | None
     eval_limit: Positive | None
     per_conversation: Positive | None
+    share_prefixes: Flag
+    tokens_per_row: Positive
     tokens_per_batch: Positive
     tokens_per_step: Positive
     workers: Positive
@@ -133,6 +143,7 @@ class TrainConfig:
     max_steps: Positive | None
     max_time: Seconds | None
     gradient_checkpointing: Flag
+    compile: Compile
     eval_every: Positive | None
     patience: Positive | None
     save_every: Positive | None

@@ -1,7 +1,7 @@
 """Train many adapters, evaluate each on the same cases, and rank them.
 
     python -m llmkit.sweep -m sweep=quick output_dir=sweeps/quick
-    python -m llmkit.sweep -m lora.rank=8,16 optim.lr=1e-4,2e-4 output_dir=sweeps/mine
+    python -m llmkit.sweep -m lora.r=8,16 optim.lr=1e-4,2e-4 output_dir=sweeps/mine
 
 A job is known by the hash of its resolved config and of the files it reads: it is trained in
 output_dir/jobs/HASH, and what is finished there is neither repeated nor overwritten. So a sweep that

@@ -89,7 +89,7 @@ def resolved(cfg: SweepConfig) -> SweepConfig:
     """The config with `alpha` put into `lora`."""
     if cfg.alpha is None:
         return cfg
-    alpha = 2.0 * cfg.lora.rank if cfg.alpha == "twice" else float(cfg.alpha)
+    alpha = 2.0 * cfg.lora.r if cfg.alpha == "twice" else float(cfg.alpha)
     lora = dataclasses.replace(cfg.lora, alpha=alpha)
     return dataclasses.replace(cfg, lora=lora, alpha=None)
 

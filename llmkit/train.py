@@ -10,6 +10,7 @@ On several GPUs or in several processes: `torchrun --nproc-per-node N -m llmkit.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ from llmkit.stage import run_info, stage
 
 if TYPE_CHECKING:
     from llmkit.config_model import ModelConfig
-    from llmkit.train_data import Corpus
+    from llmkit.prompt import Example
+    from llmkit.train_data import Corpus, Step
     from llmkit.train_loop import Loop, Team
 
 
@@ -36,7 +38,8 @@ class TrainSummary:
     loss: float  # of the last steps, of a supervised token
     eval_loss: float | None  # of the weights that were kept
     best_step: int | None
-    tokens: int
+    tokens: int  # of all examples
+    computed_tokens: int  # fewer where examples share their beginning
     supervised_tokens: int
     seconds: float
     tokens_per_second: float
@@ -83,7 +86,7 @@ class _Run:
         self.best: dict[str, Any] = {}  # loss, step and weights
         self.worse = 0  # evaluations since the best
         self.step_number = 0
-        self.tokens = self.supervised = 0
+        self.tokens = self.computed = self.supervised = 0
         self.before = 0.0  # seconds of the runs that this one goes on from
         self.pending: list[tuple[int, Any]] = []  # steps whose loss was not read yet
         self.recent = float("nan")
@@ -94,7 +97,7 @@ class _Run:
         from llmkit.domain import get_domain
         from llmkit.model import load_model, load_tokenizer
         from llmkit.prompt import renderer
-        from llmkit.train_data import batches, read
+        from llmkit.train_data import read
         from llmkit.train_files import (
             Tracker,
             check_folder,
@@ -128,14 +131,10 @@ class _Run:
         self.loop: Loop = Loop(self.model, cfg, loaded.device, loaded.dtype, self.crew)
         if saved is not None:
             self._restore(saved)
-        self.eval_batches = []
+        self.eval_batches: list[list[list[Example]]] = []
         if self.held:
-            lengths = [len(example.ids) for example in self.held.examples]
-            order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-            self.eval_batches = [
-                [self.held.examples[index] for index in batch]
-                for batch in batches(order, lengths, cfg.data.tokens_per_batch)
-            ]
+            (step,) = self._plan(self.held, 0, whole=True)
+            self.eval_batches = self._examples(self.held, step)
         self.tracker = Tracker(cfg.tracker, self.config) if self.crew.leads else None
         try:
             self._train()
@@ -177,6 +176,7 @@ class _Run:
         self.metrics, self.best = saved["metrics"], saved["best"]
         self.worse, self.step_number = saved["worse"], saved["step"]
         self.tokens, self.supervised = saved["tokens"], saved["supervised"]
+        self.computed = saved["computed"]
         self.before, self.recent = saved["seconds"], saved["recent"]
         self.pending = [(step, loss) for step, loss in saved["pending"]]
         self._say(f"going on from step {self.step_number:,}")
@@ -185,19 +185,23 @@ class _Run:
         return self.before + time.perf_counter() - self.start
 
     def _train(self) -> None:
-        from llmkit.train_loop import rate
+        from llmkit.train_loop import rate, supervised
         from llmkit.train_show import Progress
+        from llmkit.train_tree import Forest
 
         cfg = self.cfg
         self.start = saved_at = time.perf_counter()
-        plan = self._plan(0)
+        plan = self._plan(self.corpus, 0)
         total = len(plan) * cfg.epochs
         if cfg.max_steps is not None:
             total = min(total, cfg.max_steps)
+        tokens = total * cfg.data.tokens_per_step
+        if self.loop.prepare(tokens, cfg.max_time or math.inf):
+            self._say("compiling the layers: the first steps take about a minute each")
         passed = 0  # steps of the epochs before
         with Progress(total, shown=self.crew.leads) as self.progress:
             for epoch in range(cfg.epochs):
-                plan = plan if epoch == 0 else self._plan(epoch)
+                plan = plan if epoch == 0 else self._plan(self.corpus, epoch)
                 # Empty for the epochs before the one in which a resumed run goes on.
                 for place in range(self.step_number - passed, len(plan)):
                     share = self.step_number / total
@@ -209,14 +213,14 @@ class _Run:
                     if self.step_number == cfg.max_steps:
                         return
                     lr = cfg.optim.lr * rate(cfg.optim, share)
-                    examples = self.corpus.examples
-                    step = [[examples[index] for index in batch] for batch in plan[place]]
+                    step = self._examples(self.corpus, plan[place])
                     loss = self.loop.step(step, self.step_number, lr)
                     self.step_number += 1
                     self.pending.append((self.step_number, loss))
-                    for batch in step:
-                        self.tokens += sum(len(example.ids) for example in batch)
-                        self.supervised += sum(len(e.ids) - e.prompt_length for e in batch)
+                    rows = [row for batch in step for row in batch]
+                    self.tokens += sum(len(example.ids) for row in rows for example in row)
+                    self.computed += sum(len(Forest.of(row).ids) for row in rows)
+                    self.supervised += supervised(step)
                     if self.step_number % cfg.log_every == 0:
                         self._log(lr, share, epoch)
                     if cfg.eval_every and self.step_number % cfg.eval_every == 0:
@@ -229,19 +233,25 @@ class _Run:
                         saved_at = time.perf_counter()
                 passed += len(plan)
 
-    def _plan(self, epoch: int) -> list[list[list[int]]]:
+    def _plan(self, corpus: Corpus, epoch: int, *, whole: bool = False) -> list[Step]:
+        """The epoch's steps; with `whole`, all of the corpus in one."""
         from llmkit.train_data import plan
 
         data = self.cfg.data
         return plan(
-            self.corpus,
+            corpus,
             epoch,
-            per_conversation=data.per_conversation,
+            per_conversation=None if whole else data.per_conversation,
+            tokens_per_row=data.tokens_per_row if self.loop.trees else None,
             tokens_per_batch=data.tokens_per_batch,
-            tokens_per_step=data.tokens_per_step,
+            tokens_per_step=10**12 if whole else data.tokens_per_step,
             processes=self.crew.size,
             seed=self.cfg.seed,
         )
+
+    @staticmethod
+    def _examples(corpus: Corpus, step: Step) -> list[list[list[Example]]]:
+        return [[[corpus.examples[index] for index in row] for row in batch] for batch in step]
 
     def _agreed_share(self, limit: float) -> float:
         import torch
@@ -277,6 +287,7 @@ class _Run:
             "loss": self.recent,
             "lr": lr,
             "tokens": self.tokens,
+            "computed_tokens": self.computed,
             "supervised_tokens": self.supervised,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(self.tokens / seconds, 1),
@@ -319,6 +330,7 @@ class _Run:
             "best": self.best,
             "worse": self.worse,
             "tokens": self.tokens,
+            "computed": self.computed,
             "supervised": self.supervised,
             "seconds": self._elapsed(),
             "recent": self.recent,
@@ -350,6 +362,7 @@ class _Run:
             eval_loss=self.best.get("loss"),
             best_step=self.best.get("step"),
             tokens=self.tokens,
+            computed_tokens=self.computed,
             supervised_tokens=self.supervised,
             seconds=round(seconds, 1),
             tokens_per_second=round(self.tokens / seconds, 1),

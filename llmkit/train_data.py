@@ -23,8 +23,10 @@ from typing import Any
 from llmkit import records
 from llmkit.errors import LlmkitError
 from llmkit.prompt import Example, Renderer
+from llmkit.train_tree import Forest, rows, width
 
 _CHUNK = 1024  # snapshots that a worker gets at once
+Step = list[list[list[int]]]  # batches of rows of examples' indices
 _RENDERED = ("messages", "system_context", "expected_response")
 
 
@@ -158,32 +160,53 @@ def plan(
     epoch: int,
     *,
     per_conversation: int | None,
+    tokens_per_row: int | None = None,
     tokens_per_batch: int,
     tokens_per_step: int,
     processes: int,
     seed: int,
-) -> list[list[list[int]]]:
-    """An epoch's steps, each a list of batches, each a list of examples' indices.
+) -> list[Step]:
+    """An epoch's steps, each a list of batches, each a list of rows of examples' indices.
 
-    A batch has at most `tokens_per_batch` tokens with its padding (or one example); a step has
-    about `tokens_per_step` real tokens. What is in a step does not depend on `processes`.
+    Without `tokens_per_row` a row is one example; with it, rows share the tokens that examples
+    begin with, and only what is computed counts: a batch has at most `tokens_per_batch` tokens with
+    its padding (or one row), a step about `tokens_per_step` real tokens. What is in a step does not
+    depend on `processes`.
     """
     draw = random.Random(f"{seed}-{epoch}-plan")
     indices = drawn(corpus, epoch, per_conversation=per_conversation, seed=seed)
-    lengths = [len(example.ids) for example in corpus.examples]
-    total = sum(lengths[index] for index in indices)
-    count = max(1, round(total / tokens_per_step))
     draw.shuffle(indices)
+    if tokens_per_row is None:
+        found = [[index] for index in indices]
+        sizes = [len(corpus.examples[index].ids) for index in indices]
+    else:
+        found, sizes = shared_rows(corpus.examples, indices, tokens_per_row, draw)
     # Sorted (like lengths stay shuffled), cut into batches, and the batches shuffled: a batch has
-    # examples of like length, and a step has batches of several lengths.
-    indices.sort(key=lambda index: lengths[index])
-    pieces = list(batches(indices, lengths, min(tokens_per_batch, tokens_per_step)))
+    # rows of like length, and a step has batches of several lengths.
+    widths = sizes
+    if tokens_per_row is not None:
+        widths = [width(size, tokens_per_row) for size in sizes]
+    order = sorted(range(len(found)), key=lambda place: widths[place])
+    limit = min(tokens_per_batch, tokens_per_step)
+    pieces = [[found[place] for place in batch] for batch in batches(order, widths, limit)]
     draw.shuffle(pieces)
+    count = max(1, round(sum(sizes) / tokens_per_step))
     share = len(pieces) / min(count, len(pieces))
     edges = [math.floor(number * share + 1e-9) for number in range(min(count, len(pieces)) + 1)]
     edges[-1] = len(pieces)
     steps = [pieces[a:b] for a, b in itertools.pairwise(edges) if b > a]
     return [split(step, processes) for step in steps]
+
+
+def shared_rows(
+    examples: Sequence[Example], indices: Sequence[int], limit: int, draw: random.Random
+) -> tuple[list[list[int]], list[int]]:
+    """Rows of at most `limit` tokens, in a drawn order, and how many tokens each has."""
+    ordered = sorted(indices, key=lambda index: examples[index].ids)
+    turn = draw.randrange(len(ordered)) if ordered else 0  # cut elsewhere in each epoch
+    found = [*rows(examples, ordered[turn:], limit), *rows(examples, ordered[:turn], limit)]
+    draw.shuffle(found)
+    return found, [len(Forest.of([examples[index] for index in row]).ids) for row in found]
 
 
 def batches(indices: Sequence[int], lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
@@ -200,8 +223,8 @@ def batches(indices: Sequence[int], lengths: Sequence[int], limit: int) -> Itera
         yield batch
 
 
-def split(step: list[list[int]], processes: int) -> list[list[int]]:
-    """A step's batches, halved where there are fewer than processes (the same examples)."""
+def split(step: Step, processes: int) -> Step:
+    """A step's batches, halved where there are fewer than processes (the same rows)."""
     step = list(step)
     while len(step) < processes:
         largest = max(range(len(step)), key=lambda place: len(step[place]))

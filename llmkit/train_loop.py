@@ -23,9 +23,10 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
-from llmkit.config_train import OptimConfig, Schedule, TrainConfig
+from llmkit.config_train import Compile, OptimConfig, Schedule, TrainConfig
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import Example
+from llmkit.train_tree import BLOCK, Forest, mask, use_trees, width
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def add_lora(base: Any, cfg: TrainConfig) -> Any:
 
     targets = cfg.lora.targets
     config = peft.LoraConfig(
-        r=cfg.lora.rank,
+        r=cfg.lora.r,
         lora_alpha=cfg.lora.alpha,  # type: ignore[arg-type]  # its stub: int
         lora_dropout=cfg.lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
@@ -116,6 +117,14 @@ def rate(optim: OptimConfig, progress: float) -> float:
     return optim.final_lr + (1 - optim.final_lr) * part
 
 
+Batch = Sequence[Sequence[Example]]  # rows of examples; those of a row are sorted by their tokens
+
+
+def supervised(batches: Sequence[Batch]) -> int:
+    """How many tokens the loss is taken on."""
+    return sum(len(e.ids) - e.prompt_length for batch in batches for row in batch for e in row)
+
+
 class Loop:
     """A model with LoRA weights, and what one optimizer step and one evaluation are."""
 
@@ -133,6 +142,8 @@ class Loop:
             # The older name goes away in transformers 6.
             enable = getattr(causal, "activation_checkpointing_enable", None)
             (enable or causal.gradient_checkpointing_enable)({"use_reentrant": False})
+        self.trees = cfg.data.share_prefixes and use_trees(causal, device)
+        self.compiled = False
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.weights = [weight for _, weight in named]
@@ -144,12 +155,35 @@ class Loop:
             fused=True,
         )
 
-    def step(self, batches: Sequence[Sequence[Example]], number: int, lr: float) -> torch.Tensor:
+    def prepare(self, tokens: float, seconds: float) -> bool:
+        """Compile the layers for a run of so many tokens and seconds, if `compile` says so.
+
+        It takes about a minute, and a quarter off each step after it. Only shared rows have few
+        widths, and each width is compiled by itself.
+        """
+        choice = self.cfg.compile
+        if choice is Compile.auto:
+            short = tokens < 500_000 or seconds < 600
+            fits = self.trees and self.device.type == "cpu" and not self.cfg.gradient_checkpointing
+            wanted = fits and not short and _has_compiler()
+        else:
+            wanted = choice is Compile.always
+        if wanted and not self.compiled:
+            import torch._dynamo
+
+            limit = torch._dynamo.config.recompile_limit
+            torch._dynamo.config.recompile_limit = max(limit, 32)
+            for layer in self._decoder.layers:
+                layer.forward = torch.compile(layer.forward, dynamic=False)
+            self.compiled = True
+        return self.compiled
+
+    def step(self, batches: Sequence[Batch], number: int, lr: float) -> torch.Tensor:
         """One optimizer step on all `batches`; the mean loss of a supervised token.
 
         The result stays on the device: reading it each time would stop the GPU's queue.
         """
-        count = sum(len(e.ids) - e.prompt_length for batch in batches for e in batch)
+        count = supervised(batches)
         torch.manual_seed(
             random.Random(f"{self.cfg.seed}-{number}-{self.team.rank}").getrandbits(62)
         )
@@ -170,14 +204,14 @@ class Loop:
         return self.team.sum(total)
 
     @torch.no_grad()
-    def evaluate(self, batches: Sequence[Sequence[Example]]) -> float:
+    def evaluate(self, batches: Sequence[Batch]) -> float:
         """The mean loss of a supervised token, without dropout and smoothing."""
         self.model.eval()
         sums = torch.zeros(2, device=self.device, dtype=torch.float64)
         with self._quiet():
             for batch in batches[self.team.rank :: self.team.size]:
                 sums[0] += self._loss(batch, 0.0).double()
-                sums[1] += sum(len(e.ids) - e.prompt_length for e in batch)
+                sums[1] += supervised([batch])
         self.team.sum(sums)
         return float(sums[0] / sums[1])
 
@@ -199,25 +233,37 @@ class Loop:
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         return zip(self.names, self.weights, strict=True)
 
-    def _loss(self, batch: Sequence[Example], smoothing: float) -> torch.Tensor:
+    def _loss(self, batch: Batch, smoothing: float) -> torch.Tensor:
         """The summed loss of the batch's supervised tokens."""
-        width = max(len(example.ids) for example in batch)
-        ids = torch.zeros((len(batch), width), dtype=torch.long)
-        rows: list[int] = []  # places in the flattened batch whose next token is supervised
+        forests = [Forest.of(row) for row in batch]
+        longest = max(len(forest.ids) for forest in forests)
+        if self.trees:
+            size = width(longest, self.cfg.data.tokens_per_row) if self.compiled else longest
+            longest = -(-size // BLOCK) * BLOCK
+        ids = torch.zeros((len(batch), longest), dtype=torch.long)
+        places: list[int] = []  # in the flattened batch, whose next token is supervised
         targets: list[int] = []
-        for row, example in enumerate(batch):
-            ids[row, : len(example.ids)] = torch.tensor(example.ids)
-            start = row * width + example.prompt_length - 1
-            rows.extend(range(start, start + len(example.ids) - example.prompt_length))
-            targets.extend(example.ids[example.prompt_length :])
-        where, wanted = torch.tensor(rows), torch.tensor(targets)
+        for row, forest in enumerate(forests):
+            ids[row, : len(forest.ids)] = torch.tensor(forest.ids)
+            places.extend(row * longest + node for node in forest.where)
+            targets.extend(forest.targets)
+        where, wanted = torch.tensor(places), torch.tensor(targets)
+        more: dict[str, Any] = {}
+        if self.trees:
+            positions = torch.zeros_like(ids)
+            ends = torch.arange(1, longest + 1).repeat(len(batch), 1)  # padding sees itself
+            for row, forest in enumerate(forests):
+                positions[row, : len(forest.ids)] = torch.tensor(forest.positions)
+                ends[row, : len(forest.ids)] = torch.tensor(forest.ends)
+            more["position_ids"] = positions.to(self.device)
+            more["attention_mask"] = mask(ends.to(self.device), self.dtype)
         if self.device.type == "cuda":
             ids, where, wanted = (
                 part.pin_memory().to(self.device, non_blocking=True)
                 for part in (ids, where, wanted)
             )
         with torch.autocast(self.device.type, self.dtype, enabled=self.half):
-            hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+            hidden = self._decoder(input_ids=ids, use_cache=False, **more).last_hidden_state
             logits = self._head(hidden.flatten(0, 1).index_select(0, where))
         return functional.cross_entropy(
             logits.float(), wanted, reduction="sum", label_smoothing=smoothing
@@ -235,6 +281,18 @@ class Loop:
             gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
         ):
             gradient.copy_(part.view_as(gradient))
+
+
+def _has_compiler() -> bool:
+    """Whether torch finds a C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
 
 
 def _no_casts(model: Any) -> Any:

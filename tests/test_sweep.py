@@ -127,10 +127,10 @@ def test_a_killed_sweep_goes_on_and_a_failed_job_is_on_the_board(data) -> None:
 def test_joblib_runs_two_at_a_time_and_a_pair_of_equals_once(data) -> None:
     """alpha=4 and twice a rank of 2 are one job: three of four run, in two processes."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    done = swept(data, "lora.rank=2,4", "alpha=4,twice", "hydra/launcher=joblib")
+    done = swept(data, "lora.r=2,4", "alpha=4,twice", "hydra/launcher=joblib")
     assert done.returncode == 0, done.stderr
     found = [json.loads(text) for text in results(data).values()]
-    pairs = {(job["parameters"]["lora.rank"], job["parameters"]["lora.alpha"]) for job in found}
+    pairs = {(job["parameters"]["lora.r"], job["parameters"]["lora.alpha"]) for job in found}
     assert len(found) == 3
     assert pairs == {(2, 4.0), (4, 4.0), (4, 8.0)}
     assert "n_jobs=2" in done.stdout + done.stderr
@@ -178,13 +178,13 @@ def test_a_job_is_known_by_what_it_computes(data) -> None:
     held = sweep_job.identity(config(f"data.train={folder}", *base[1:]))
     (folder / "a.jsonl").write_bytes(data.read_bytes() + b"{}\n")
     assert sweep_job.identity(config(f"data.train={folder}", *base[1:])) != held
-    for other in ("lora.rank=3", "seed=1", "weights.exact=0.5", "limit=7"):
+    for other in ("lora.r=3", "seed=1", "weights.exact=0.5", "limit=7"):
         assert sweep_job.identity(config(*base, other)) != name
 
 
 def test_alpha_may_be_twice_the_rank() -> None:
     """alpha=twice with rank 16 is lora.alpha=32, and so the same job as alpha=32."""
-    one, other = config("lora.rank=16", "alpha=twice"), config("lora.rank=16", "alpha=32")
+    one, other = config("lora.r=16", "alpha=twice"), config("lora.r=16", "alpha=32")
     assert sweep_job.resolved(one).lora.alpha == 32.0
     ids = {sweep_job.identity(sweep_job.resolved(cfg)) for cfg in (one, other)}
     assert len(ids) == 1
@@ -192,7 +192,7 @@ def test_alpha_may_be_twice_the_rank() -> None:
 
 def test_the_winners_command_is_trains_and_gives_the_same_config() -> None:
     """The command has none of sweep's own options, and composes to the job's training config."""
-    given = ["lora.rank=16", "optim.lr=0.0002", "alpha=twice", "cases=x", "sweep=quick", "limit=3"]
+    given = ["lora.r=16", "optim.lr=0.0002", "alpha=twice", "cases=x", "sweep=quick", "limit=3"]
     cfg = sweep_job.resolved(config(*given))
     words = shlex.split(sweep_job.command(cfg, given))
     assert words[:3] == ["python", "-m", "llmkit.train"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmkit.config_train import OptimConfig, Schedule
 from llmkit.errors import LlmkitError
 from llmkit.prompt import Example
-from llmkit.train_data import Corpus, drawn, plan
+from llmkit.train_data import Corpus, Step, drawn, plan
 from llmkit.train_files import fingerprint
 from llmkit.train_loop import Team, check_finite, rate
 
@@ -28,7 +28,7 @@ def corpus(lengths: list[int]) -> Corpus:
     )
 
 
-def planned(lengths: list[int], epoch: int = 0, processes: int = 1) -> list[list[list[int]]]:
+def planned(lengths: list[int], epoch: int = 0, processes: int = 1) -> list[Step]:
     return plan(
         corpus(lengths),
         epoch,
@@ -40,21 +40,25 @@ def planned(lengths: list[int], epoch: int = 0, processes: int = 1) -> list[list
     )
 
 
+def flat(step: Step) -> list[int]:
+    """The examples of a step."""
+    return [i for batch in step for row in batch for i in row]
+
+
 @given(LENGTHS)
 def test_an_epoch_holds_every_example_once(lengths: list[int]) -> None:
     """No example is lost or taken twice, and no batch is over its budget."""
     steps = planned(lengths)
-    assert sorted(i for step in steps for batch in step for i in batch) == list(range(len(lengths)))
+    assert sorted(i for step in steps for i in flat(step)) == list(range(len(lengths)))
     for batch in (batch for step in steps for batch in step):
-        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 100
+        assert len(batch) == 1 or max(lengths[i] for (i,) in batch) * len(batch) <= 100
 
 
 @given(LENGTHS, st.integers(1, 5))
 def test_processes_do_not_change_a_step(lengths: list[int], processes: int) -> None:
     """Each step has the same examples however many processes share it."""
-    flat = [[i for batch in step for i in batch] for step in planned(lengths)]
-    shared = planned(lengths, processes=processes)
-    assert [[i for batch in step for i in batch] for step in shared] == flat
+    alone = [flat(step) for step in planned(lengths)]
+    assert [flat(step) for step in planned(lengths, processes=processes)] == alone
 
 
 def test_conversations_take_turns() -> None:
@@ -113,7 +117,7 @@ def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
         labels[0, : example.prompt_length] = -100
         mean = tiny_loop.model(input_ids=ids, labels=labels).loss
         wanted += float(mean.detach()) * (len(example.ids) - example.prompt_length)
-    assert float(tiny_loop._loss(batch, 0.0).detach()) == pytest.approx(wanted, rel=1e-5)
+    assert float(tiny_loop._loss([[example] for example in batch], 0.0).detach()) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -123,7 +127,7 @@ def test_checkpointing_changes_no_loss(dtype: str) -> None:
     curves = []
     for flag in ("false", "true"):
         loop = make_loop(dtype, "lora.dropout=0.2", f"gradient_checkpointing={flag}")
-        curves.append([float(loop.step([batch], step, 1e-3)) for step in range(3)])
+        curves.append([float(loop.step([[[example] for example in batch]], step, 1e-3)) for step in range(3)])
     assert curves[0] == curves[1]
     assert curves[0][2] < curves[0][0]
 
