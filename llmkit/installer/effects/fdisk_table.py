@@ -10,6 +10,7 @@ to 1 MiB, those in sectors are not. All numbers are sectors; ends are inclusive.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from llmkit.installer import devices
@@ -174,7 +175,9 @@ class Table:
             usual = self.gpt_end(start)
             if end not in (usual, last) and not wanted.exact and end - start >= self.grain:
                 end = align_in_range(end, start, usual, self.grain) - 1
-        if end < start or end > last:
+        # Sectors that were given exactly may reach into the next partition: only writing fails.
+        reach = self.last if wanted.exact and wanted.size is not None else last
+        if end < start or end > reach:
             raise CommandFailed(f"partition {number} does not fit there")
         return self._append(wanted, number, start, end, "primary", gpt.LINUX)
 
@@ -379,11 +382,28 @@ class Table:
                 if other.role == "logical" and other.number > entry.number:
                     other.number -= 1
 
+    def _overlaps(self) -> bool:
+        ordered = sorted(self.entries, key=lambda entry: entry.start)
+        return any(one.end >= other.start for one, other in itertools.pairwise(ordered))
+
     def write(self, state: SystemState) -> tuple[SystemState, tuple[Event, ...]]:
-        """Put the table on the disk. A partition in use stays as the kernel has it."""
+        """Put the table on the disk. A partition in use stays as the kernel has it.
+
+        Raises:
+            CommandFailed: two partitions of a GPT overlap; what was there before a new table was
+                wiped by then.
+        """
         disk = state.disk(self.disk.name)
         assert disk is not None  # it was read from this state
         unit = disk.sector
+        if self.kind == "gpt" and self._overlaps():
+            events: tuple[Event, ...] = ()
+            if self.fresh and self.wipes:
+                magics = ((510, 512), (unit, unit + 8), (disk.size - unit, disk.size))
+                state = devices.set_signature(state, disk.path, None)
+                disk = state.disk(disk.name) or disk
+                state, events = layout.commit(state, disk, None, (), written=magics, backup=False)
+            raise CommandFailed("sfdisk: partitions overlap", state=state, events=events)
         parts = [
             Partition(
                 e.number, e.start * unit, (e.end - e.start + 1) * unit, e.type, e.role, e.name,
