@@ -10,6 +10,7 @@ the domain; the core looks into none of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +42,19 @@ def _by_id(value: Any) -> Any:
     ]
 
 
+def plain(value: Any) -> Any:
+    """A config, or a part of one, as JSON data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 # Strict: pydantic would take true for 1 and 2.0 for 2.
@@ -58,6 +72,13 @@ class RecordKind(Enum):
     snapshot = "snapshot"
     conversation = "conversation"
     test_case = "test_case"
+
+
+class Resume(Enum):
+    """What a run does about an unfinished one in its output folder."""
+
+    auto = "auto"  # go on with it, when it is of the same config and data
+    never = "never"  # train: refuse a folder that is not empty; evaluate: begin anew
 
 
 class Duplicates(Enum):

@@ -21,6 +21,7 @@ from llmkit.config import (
     LocaleConfig,
     NamesConfig,
     Positive,
+    Resume,
     Text,
     TimezonesConfig,
 )
@@ -34,13 +35,6 @@ class Backend(Enum):
 
     local = "local"
     openai = "openai"  # any server that speaks its chat completions
-
-
-class Continue(Enum):
-    """What becomes of results that are in output_dir already."""
-
-    auto = "auto"  # go on with them when they are of the same evaluation
-    never = "never"  # begin anew, and replace them
 
 
 @dataclass(config=STRICT)
@@ -84,7 +78,7 @@ class EvaluateConfig:
     rescore: FilePath | None
     compare: Annotated[list[FilePath], Field(min_length=2, max_length=2)] | None
     sweep_dir: FilePath | None
-    resume: Continue
+    resume: Resume
     bootstrap: Positive
     seed: Int
     output_dir: FilePath

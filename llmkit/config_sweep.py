@@ -18,7 +18,7 @@ class SweepConfig(TrainConfig):
     leaves lora.alpha as it is."""
 
     engine: EngineConfig
-    cases: FilePath
+    cases: FilePath | None
     limit: Positive | None
     max_tokens: Positive
     weights: Annotated[dict[str, Annotated[float, Field(ge=0.0)]], Field(min_length=1)]

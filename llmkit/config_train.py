@@ -17,6 +17,7 @@ from llmkit.config import (
     Flag,
     Int,
     Positive,
+    Resume,
     Share,
     Text,
     Weight,
@@ -48,13 +49,6 @@ class Schedule(Enum):
     linear = "linear"
     constant = "constant"
     wsd = "wsd"  # constant, then down to the end over the last part
-
-
-class Resume(Enum):
-    """What a run does about a checkpoint in its output folder."""
-
-    auto = "auto"
-    never = "never"
 
 
 class Compile(Enum):
@@ -106,6 +100,7 @@ class DataConfig:
 
     train: FilePath
     eval: FilePath | None
+    held_out: Share
     limit: Positive | None
     eval_limit: Positive | None
     per_conversation: Positive | None

@@ -16,24 +16,25 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from llmkit.config import Resume
 from llmkit.config_engine import EngineConfig
-from llmkit.config_evaluate import Backend, Continue, EvaluateConfig
+from llmkit.config_evaluate import Backend, EvaluateConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
 from llmkit.domain import Domain, get_domain
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, LlmkitError
 from llmkit.evaluate_cases import load_cases, machine_of, to_dict
 from llmkit.evaluate_compare import NO_WINNER, compare
 from llmkit.evaluate_files import REPORT, hash_of, open_run, read_results, write_results
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
 from llmkit.output import write_whole
+from llmkit.prompt import prompt_identity
 from llmkit.report import print_comparison, print_table, write_report
 from llmkit.score import SCORERS, Case, check_scorers
 from llmkit.stage import run_info, stage
@@ -93,45 +94,40 @@ def _evaluate(
             temperature=cfg.temperature, seed=cfg.seed,
         )  # fmt: skip
         who = {"base_url": cfg.remote.base_url, "model": cfg.remote.model,
-               "prompt": _plain(asdict(cfg.prompt))}  # fmt: skip
-        return run(
-            cases, lambda: backend, domain, folder, who,
-            scorers=cfg.scorers, rank_by=cfg.rank_by, max_tokens=cfg.max_tokens,
-            temperature=cfg.temperature, resume=cfg.resume is Continue.auto,
-            samples=cfg.bootstrap, seed=cfg.seed,
-        )  # fmt: skip
-    from llmkit.model import adapter_path
+               "prompt": prompt_identity(cfg.prompt, domain)}  # fmt: skip
+        path = None
+    else:
+        from llmkit.model import adapter_path
 
-    path = adapter_path(adapter, domain=cfg.domain.name, model=cfg.model.name)
-    who = identity(cfg.model, cfg.prompt, path) | {"grounded": cfg.grounded}
+        path = adapter_path(adapter, domain=cfg.domain.name, model=cfg.model.name)
+        who = identity(cfg.model, cfg.prompt, path, domain) | {"grounded": cfg.grounded}
+
+    def answers() -> Answers:
+        return backend if cfg.backend is Backend.openai else local(cfg, domain, path)
+
     return run(
-        cases,
-        lambda: local(cfg, domain, path),
-        domain, folder, who,
+        cases, answers, domain, folder, who,
         scorers=cfg.scorers, rank_by=cfg.rank_by, max_tokens=cfg.max_tokens,
-        temperature=cfg.temperature, resume=cfg.resume is Continue.auto,
+        temperature=cfg.temperature, resume=cfg.resume is Resume.auto,
         samples=cfg.bootstrap, seed=cfg.seed,
     )  # fmt: skip
 
 
 def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
     """The model of `cfg` with an adapter, loaded."""
-    from llmkit.model import load_model
-    from llmkit.prompt import renderer
-
-    loaded = load_model(cfg.model, adapter)
-    made = renderer(loaded.tokenizer, cfg.prompt, domain, adapter)
-    grammar = None
+    made = Local.load(
+        cfg.model, cfg.prompt, cfg.engine, domain, adapter,
+        max_tokens=cfg.max_tokens, temperature=cfg.temperature, seed=cfg.seed,
+    )  # fmt: skip
     if cfg.grounded:
         for_state = import_module("llmkit.grammar").for_state
+        loaded, stop_ids = made.engine.loaded, made.renderer.stop_ids
 
         def grammar(case: Case) -> Any:
-            return for_state(loaded.tokenizer, domain, case.state, made.stop_ids)
+            return for_state(loaded.tokenizer, domain, case.state, stop_ids)
 
-    return Local(
-        loaded, made, cfg.engine, max_tokens=cfg.max_tokens, temperature=cfg.temperature,
-        seed=cfg.seed, grammar=grammar,
-    )  # fmt: skip
+        made.grammar = grammar
+    return made
 
 
 def evaluate_adapter(
@@ -152,15 +148,10 @@ def evaluate_adapter(
     cases = load_cases(Path(cases_path), domain, limit=limit, seed=seed)
 
     def backend() -> Local:
-        from llmkit.model import load_model
-        from llmkit.prompt import renderer
-
-        loaded = load_model(model_cfg, adapter)
-        made = renderer(loaded.tokenizer, prompt_cfg, domain, adapter)
-        return Local(loaded, made, engine_cfg, max_tokens=max_tokens)
+        return Local.load(model_cfg, prompt_cfg, engine_cfg, domain, adapter, max_tokens=max_tokens)
 
     return run(
-        cases, backend, domain, Path(out_dir), identity(model_cfg, prompt_cfg, adapter),
+        cases, backend, domain, Path(out_dir), identity(model_cfg, prompt_cfg, adapter, domain),
         scorers=list(SCORERS), rank_by="state", max_tokens=max_tokens, temperature=0.0,
         resume=True, samples=2000, seed=seed,
     )  # fmt: skip
@@ -245,14 +236,16 @@ def finish(
     return report
 
 
-def identity(model: ModelConfig, prompt: PromptOptions, adapter: Path | None) -> dict[str, Any]:
+def identity(
+    model: ModelConfig, prompt: PromptOptions, adapter: Path | None, domain: Domain
+) -> dict[str, Any]:
     """What a local model's answers depend on, but for the cases: JSON data."""
     from llmkit.model import model_identity
 
     found: dict[str, Any] = {"model": model_identity(model), "dtype": model.dtype.value,
                              "quantization": model.quantization.value}  # fmt: skip
     if adapter is None:
-        return {**found, "adapter": None, "prompt": _plain(asdict(prompt))}
+        return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
     found["adapter"] = adapter.name
     for name in ("adapter_model.safetensors", "prompt_config.json"):
         path = adapter / name
@@ -260,12 +253,8 @@ def identity(model: ModelConfig, prompt: PromptOptions, adapter: Path | None) ->
             with open(path, "rb") as stream:
                 found[f"{name} sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
         elif name == "prompt_config.json":
-            found["prompt"] = _plain(asdict(prompt))
+            found["prompt"] = prompt_identity(prompt, domain)
     return found
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: getattr(value, "value", value) for key, value in values.items()}
 
 
 def _ranked(report: Report, rank_by: str) -> float | None:
@@ -307,18 +296,26 @@ def _sweep(cfg: EvaluateConfig, domain: Domain, cases: Sequence[Case], below: Pa
     found = sorted(path.parent for path in below.rglob("adapter_model.safetensors"))
     if not found:
         raise ConfigError(f"sweep_dir={below}: no adapter is below it")
-    rows, all_results = [], {}
+    rows: list[dict[str, Any]] = []
+    all_results: dict[str, Path] = {}
     for adapter in found:
         name = str(adapter.relative_to(below)) if adapter != below else below.name
         folder = cfg.output_dir / name
         print(f"adapter {name}", file=sys.stderr)
-        report = _evaluate(cfg, domain, cases, str(adapter), folder)
+        try:
+            report = _evaluate(cfg, domain, cases, str(adapter), folder)
+        except LlmkitError as error:
+            print(f"adapter {name} failed: {error}", file=sys.stderr)
+            rows.append({"adapter": name, "error": str(error)})
+            continue
         all_results[name] = folder
         rows.append({"adapter": name, **report["scores"].get(cfg.rank_by, {}),
                      "scores": {key: body["mean"] for key, body in report["scores"].items()}})  # fmt: skip
     rows.sort(key=lambda row: (-row.get("mean", -1.0), row["adapter"]))
     board: dict[str, Any] = {"rank_by": cfg.rank_by, "adapters": rows, "verdict": None}
-    if len(rows) > 1:
+    if not all_results:
+        raise LlmkitError(f"sweep_dir={below}: no adapter could be evaluated\n{rows[0]['error']}")
+    if len(all_results) > 1:
         best, next_best = (read_results(all_results[row["adapter"]], domain) for row in rows[:2])
         against = compare(
             best, next_best, rank_by=cfg.rank_by, samples=cfg.bootstrap, seed=cfg.seed
@@ -339,8 +336,8 @@ def _print_board(board: Mapping[str, Any]) -> None:
         table.add_column(heading)
     for place, row in enumerate(board["adapters"], 1):
         interval = f"{row['low']:.1%} – {row['high']:.1%}" if "low" in row else "–"
-        table.add_row(str(place), row["adapter"], f"{row.get('mean', 0):.1%}", interval,
-                      str(row.get("n", 0)))  # fmt: skip
+        mean = f"{row['mean']:.1%}" if "mean" in row else row.get("error", "–").splitlines()[0]
+        table.add_row(str(place), row["adapter"], mean, interval, str(row.get("n", 0)))
     Console(soft_wrap=True).print(table)
     if board["verdict"] is not None:
         print(f"first against second: {board['verdict']}")

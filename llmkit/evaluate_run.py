@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmkit.config_engine import EngineConfig
+from llmkit.config_model import ModelConfig
+from llmkit.config_prompt import PromptOptions
 from llmkit.domain import Domain
 from llmkit.evaluate_cases import from_dict, to_dict
 from llmkit.reply import Reply, parse_reply
@@ -79,6 +82,27 @@ class Local:
         self.max_tokens, self.temperature, self.seed = max_tokens, temperature, seed
         self.grammar = grammar
 
+    @classmethod
+    def load(
+        cls,
+        model: ModelConfig,
+        prompt: PromptOptions,
+        engine: EngineConfig,
+        domain: Domain,
+        adapter: Path | None,
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> Local:
+        """A model from its config, with an adapter, which brings the prompt it was trained with."""
+        from llmkit.model import load_model
+        from llmkit.prompt import renderer
+
+        loaded = load_model(model, adapter)
+        made = renderer(loaded.tokenizer, prompt, domain, adapter)
+        return cls(loaded, made, engine, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
     def answer(self, cases: Sequence[Case], on_answer: OnAnswer) -> None:
         from llmkit.generate import Completion, Request
         from llmkit.prompt import PromptError, PromptTooLong
@@ -86,7 +110,8 @@ class Local:
         requests, places, prompts = [], [], []
         for place, case in enumerate(cases):
             try:
-                ids = self.renderer.prompt_ids(case.messages, case.system_context)
+                text = self.renderer.prompt_text(case.messages, case.system_context)
+                ids = self.renderer.encode_prompt(text)
             except (PromptTooLong, PromptError) as error:
                 on_answer(place, Answer("", "", "error", error=str(error)))
                 continue
@@ -97,7 +122,7 @@ class Local:
                 )
             )
             places.append(place)
-            prompts.append(self.renderer.prompt_text(case.messages, case.system_context))
+            prompts.append(text)
 
         def done(index: int, made: Completion) -> None:
             on_answer(

@@ -14,11 +14,12 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit import records
+from llmkit.config import plain
 from llmkit.config_prompt import CallStyle, ContextPosition, PromptConfig, PromptOptions, Tools
 from llmkit.domain import Domain, get_domain
 from llmkit.errors import ConfigError, LlmkitError
@@ -142,7 +143,12 @@ class Renderer:
 
         Raises PromptTooLong, and PromptError for messages that cannot be rendered.
         """
-        text = self.prompt_text(messages, system_context, system_prompt=system_prompt, tools=tools)
+        return self.encode_prompt(
+            self.prompt_text(messages, system_context, system_prompt=system_prompt, tools=tools)
+        )
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """The token ids of a prompt's text. Raises PromptTooLong."""
         (ids,) = self._encode([text])
         if len(ids) >= self.options.max_tokens:
             raise PromptTooLong(len(ids), self.options.max_tokens)
@@ -202,10 +208,8 @@ class Renderer:
 
     def to_dict(self) -> dict[str, Any]:
         """What shapes a prompt, as JSON: written beside an adapter as prompt_config.json."""
-        options = asdict(self.options)
-        plain = {key: getattr(value, "value", value) for key, value in options.items()}
         return {
-            "options": plain,
+            "options": plain(self.options),
             "system_prompt": self.system_prompt,
             "tools": [dict(tool) for tool in self.tools],
             "chat_template_sha256": hashlib.sha256(self.template.encode()).hexdigest(),
@@ -344,6 +348,12 @@ def system_prompt_text(name: str, domain: Domain) -> str:
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
     raise ConfigError(f"prompt.system_prompt={name}: neither a file nor a template in {folders[0]}")
+
+
+def prompt_identity(options: PromptOptions, domain: Domain) -> dict[str, Any]:
+    """What a prompt without an adapter depends on, the system prompt as its text: JSON data."""
+    values: dict[str, Any] = plain(options)
+    return {**values, "system_prompt": system_prompt_text(options.system_prompt, domain)}
 
 
 def renderer(

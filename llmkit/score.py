@@ -217,7 +217,8 @@ def check_scorers(names: list[str]) -> None:
 _DEVICE = re.compile(r"/dev/(?:mapper/)?([A-Za-z0-9_-]+)")
 _NO_DISKS = frozenset(("null", "zero", "full", "random", "urandom", "stdin", "stdout", "stderr"))
 _AGREEMENT = re.compile(
-    r"^\W*(yes|yep|yeah|yup|ok|okay|sure|go|do (it|that|so)|please do|agreed|agree|confirmed?|"
+    r"^\W*(yes|yep|yeah|yup|ok|okay|sure|do (it|that|so)|please do|agreed|agree|confirmed?|"
+    r"go( (ahead|on|for it))?(?=\W*(and|please|then|with|$|[.,!;]))|"
     r"proceed|right|all right|"
     r"alright|fine|correct|exactly|absolutely|certainly|of course|sounds|perfect|"
     r"continue|begin|start|i do|i agree|you may|that.s (fine|right|ok)|looks good|make it so)\b",

@@ -25,6 +25,14 @@ def side(identifier: str, *, test: float = 0.15, salt: str = "") -> str:
     return TEST if int.from_bytes(digest[:8], "big") < test * 2**64 else TRAIN
 
 
+def is_held(identifier: str, share: float) -> bool:
+    """Whether training keeps a conversation of its data apart, to watch itself by.
+
+    The test half must not be used for that: what is chosen by it cannot be reported on it.
+    """
+    return side(identifier, test=share, salt="held out of training") == TEST
+
+
 def normal(wording: str) -> str:
     """A wording without what does not make it another one: case, spaces, punctuation."""
     return " ".join(_WORDS.findall(wording.casefold()))

@@ -11,17 +11,19 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from llmkit import records, sweep_board
+from llmkit.config import Resume, plain
 from llmkit.config_sweep import SweepConfig
-from llmkit.config_train import Resume, TrainConfig
+from llmkit.config_train import TrainConfig
+from llmkit.domain import get_domain
 from llmkit.errors import LlmkitError
 from llmkit.output import write_whole
+from llmkit.prompt import prompt_identity
 
 # What changes nothing about a job's result.
 _NOT_IDENTITY = ("output_dir", "resume", "tracker", "save_every", "save_time", "log_every", "alpha")
@@ -61,14 +63,13 @@ def run(cfg: SweepConfig, overrides: Sequence[str]) -> dict[str, Any]:
 
 def execute(cfg: SweepConfig, folder: Path) -> dict[str, Any]:
     """Train in `folder` and score the adapter; what result.json says of it."""
-    from llmkit.domain import get_domain
     from llmkit.sweep_score import answers, check_weights, read_cases, score
     from llmkit.train import train
 
     check_weights(cfg.weights)
-    read_cases(cfg, get_domain(cfg.domain.name))  # a mistake there must not cost a training
+    cases = read_cases(cfg)  # a mistake there must not cost a training
     summary = train(train_config(cfg, folder / "adapter"))
-    rows = answers(cfg, summary.folder)
+    rows = answers(cfg, summary.folder, cases)
     found = score(rows, cfg.weights, cfg.bootstrap, cfg.seed)
     return {**found, "train": {**plain(summary), "folder": None}}
 
@@ -94,26 +95,12 @@ def resolved(cfg: SweepConfig) -> SweepConfig:
     return dataclasses.replace(cfg, lora=lora, alpha=None)
 
 
-def plain(value: Any) -> Any:
-    """A config as JSON data."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return str(value) if isinstance(value, Path) else value
-
-
 def identity(cfg: SweepConfig) -> str:
     """12 hexadecimal digits for all that the result depends on: the resolved config, with the
-    content of the files in place of their names."""
+    content of the files and the system prompt in place of their names."""
     values = {key: item for key, item in plain(cfg).items() if key not in _NOT_IDENTITY}
-    values["cases"] = _content(cfg.cases)
+    values["cases"] = None if cfg.cases is None else _content(cfg.cases)
+    values["prompt"] = prompt_identity(cfg.prompt, get_domain(cfg.domain.name))
     for key, path in (("train", cfg.data.train), ("eval", cfg.data.eval)):
         values["data"][key] = None if path is None else _content(path)
     text = json.dumps(values, sort_keys=True)

@@ -1,6 +1,6 @@
 """How good a job's adapter is: its answers to the cases, scored.
 
-rows = answers(cfg, adapter)  # [(conversation, {scorer: value}), …]
+rows = answers(cfg, adapter, read_cases(cfg))  # [(conversation, {scorer: value}), …]
 """
 
 from __future__ import annotations
@@ -10,85 +10,56 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmkit import records
-from llmkit.cases import draw
 from llmkit.config_sweep import SweepConfig
-from llmkit.domain import Domain, get_domain
+from llmkit.domain import get_domain
 from llmkit.errors import ConfigError, LlmkitError
-from llmkit.reply import parse_reply
-from llmkit.score import SCORERS, Case, check_scorers
+from llmkit.evaluate_cases import load_cases
+from llmkit.score import Case, check_scorers
+from llmkit.split import is_held
 
 Row = tuple[str, Mapping[str, float | None]]
 
 
-def answers(cfg: SweepConfig, adapter: Path) -> list[Row]:
-    """Let the adapter answer every case, greedily; a conversation and the scores for each case.
-
-    A prompt that is longer than the model reads has no answer, which is wrong by each scorer.
-    """
-    from llmkit.generate import Engine, Request
-    from llmkit.model import load_model
-    from llmkit.prompt import PromptTooLong, renderer
+def answers(cfg: SweepConfig, adapter: Path, cases: Sequence[Case]) -> list[Row]:
+    """Let the adapter answer every case, greedily; a conversation and the scores for each case."""
+    from llmkit.evaluate_run import Local, run_cases
 
     domain = get_domain(cfg.domain.name)
-    cases = read_cases(cfg, domain)
-    loaded = load_model(cfg.model, adapter)
-    made = renderer(loaded.tokenizer, cfg.prompt, domain, adapter)
-    engine = Engine(loaded, cfg.engine, made.stop_ids)
-    requests: list[Request] = []
-    asked: list[int] = []  # cases that have a request
-    for place, case in enumerate(cases):
-        try:
-            ids = made.prompt_ids(list(case.messages), case.system_context)
-        except PromptTooLong:
-            continue
-        requests.append(Request(tuple(ids), cfg.max_tokens))
-        asked.append(place)
-    completions = engine.generate(requests)
-    rows: list[Row] = [(case.conversation, dict.fromkeys(cfg.weights, 0.0)) for case in cases]
-    for place, completion in zip(asked, completions, strict=True):
-        case, reply = cases[place], parse_reply(completion.text)
-        values = {name: SCORERS[name](case, reply, domain).value for name in cfg.weights}
-        rows[place] = (case.conversation, values)
-    return rows
-
-
-def read_cases(cfg: SweepConfig, domain: Domain) -> list[Case]:
-    """The snapshots or test cases of `cfg.cases`, at most `cfg.limit`, the same for each job."""
-    found = [
-        records.Located(value, str(path), number)
-        for path in records.paths_of(cfg.cases)
-        for number, value in records.read_jsonl(path)
+    backend = Local.load(
+        cfg.model, cfg.prompt, cfg.engine, domain, adapter, max_tokens=cfg.max_tokens
+    )
+    results = run_cases(cases, backend, domain, used(cfg.weights))
+    return [
+        (result.case.conversation, {name: score.value for name, score in result.scores.items()})
+        for result in results
     ]
-    if not found:
-        raise ConfigError(f"cases={cfg.cases} holds no case")
-    cases = []
-    for item in draw(found, cfg.limit, cfg.seed):
-        value = item.value
-        answer = value.get("expected_response")
-        records.check_record("test_case" if answer is None else "snapshot", item)
-        if answer is None:
-            expected = value["expected"]
-        else:
-            expected = answer["command"] if answer["type"] == "command" else None
-        context = value.get("system_context", "")
-        state = value.get("expected_state")
-        meta = value.get("meta", {})
-        name = value.get("name", f"line-{item.line}")
-        cases.append(
-            Case(
-                name=name,
-                category=value.get("category", ""),
-                messages=tuple(value["messages"]),
-                system_context=context,
-                state=domain.parse_context(context) if context else None,
-                expected=(expected,) if isinstance(expected, str) else expected and tuple(expected),
-                expected_response=answer,
-                expected_state=None if state is None else domain.from_dict(state),
-                conversation=meta.get("conversation") or name,
-            )
+
+
+def read_cases(cfg: SweepConfig) -> list[Case]:
+    """The cases that each job is scored on, at most `cfg.limit`: those of `cfg.cases`, or the
+    conversations that training holds out. Raises ConfigError where there is none."""
+    domain = get_domain(cfg.domain.name)
+    if cfg.cases is not None:
+        return load_cases(cfg.cases, domain, limit=cfg.limit, seed=cfg.seed)
+    share = cfg.data.held_out
+    try:
+        return load_cases(
+            cfg.data.train,
+            domain,
+            limit=cfg.limit,
+            seed=cfg.seed,
+            keep=lambda value: is_held(str(value.get("meta", {}).get("conversation", "")), share),
         )
-    return cases
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}: with data.held_out={share} no conversation of data.train is held out to "
+            "score jobs on; name others with cases="
+        ) from error
+
+
+def used(weights: Mapping[str, float]) -> list[str]:
+    """The scorers that count."""
+    return [name for name, weight in weights.items() if weight]
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
@@ -113,6 +84,7 @@ def score(
 
     Raises LlmkitError when a scorer applies to no case.
     """
+    weights = {name: weights[name] for name in used(weights)}
     groups: dict[str, dict[str, list[float]]] = {}
     for conversation, values in rows:
         group = groups.setdefault(conversation, {name: [] for name in weights})

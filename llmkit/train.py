@@ -93,14 +93,15 @@ class _Run:
 
     def go(self) -> TrainSummary:
         """Prepare, train, write."""
-        from llmkit.config_train import Resume
+        from llmkit.config import Resume
         from llmkit.domain import get_domain
         from llmkit.model import load_model, load_tokenizer
         from llmkit.prompt import renderer
-        from llmkit.train_data import read
+        from llmkit.train_data import hold_out, limited, read
         from llmkit.train_files import (
             Tracker,
             check_folder,
+            check_writable,
             fingerprint,
             load_checkpoint,
             refuse_other,
@@ -109,15 +110,25 @@ class _Run:
 
         cfg = self.cfg
         done = check_folder(self.folder, resume=cfg.resume is Resume.auto)
+        if done is None and self.crew.leads:
+            check_writable(self.folder)
         self.renderer = renderer(load_tokenizer(cfg.model), cfg.prompt, get_domain(cfg.domain.name))
         started = time.perf_counter()
         self.corpus = self._read(read, cfg.data.train, cfg.data.limit)
-        self.held = self._read(read, cfg.data.eval, cfg.data.eval_limit) if cfg.data.eval else None
+        self.held = None
+        if cfg.data.eval:
+            self.held = self._read(read, cfg.data.eval, cfg.data.eval_limit)
+        elif cfg.data.held_out:
+            self.corpus, self.held = hold_out(self.corpus, cfg.data.held_out)
+            if self.held:
+                held = sorted(set(self.held.conversations))
+                self._say(f"held out to watch the loss on: {len(held)} conversations")
+                self.held = limited(self.held, cfg.data.eval_limit, cfg.seed)
         self._say(f"data in {time.perf_counter() - started:.1f} s")
         hashes = {f"train {path}": sha for path, sha in self.corpus.sha256.items()}
         if self.held:
             hashes |= {f"eval {path}": sha for path, sha in self.held.sha256.items()}
-        self.fingerprint = fingerprint(self.config, hashes)
+        self.fingerprint = fingerprint(self.config | {"prompt": self.renderer.to_dict()}, hashes)
         if done is not None:
             refuse_other(self.folder, "the adapter", done.get("fingerprint"), self.fingerprint)
             self._say(f"{self.folder} holds this run already, finished")

@@ -16,13 +16,14 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llmkit import records
 from llmkit.errors import LlmkitError
 from llmkit.prompt import Example, Renderer
+from llmkit.split import is_held
 from llmkit.train_tree import Forest, rows, width
 
 _CHUNK = 1024  # snapshots that a worker gets at once
@@ -119,6 +120,39 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     if not corpus.supervised:
         raise LlmkitError(f"no token of {where} is supervised")
     return corpus
+
+
+def hold_out(corpus: Corpus, share: float) -> tuple[Corpus, Corpus | None]:
+    """The corpus without a share of its conversations, and those; the same ones each time.
+
+    Nothing is held out where that would leave nothing to train on.
+    """
+    held = [is_held(name, share) for name in corpus.conversations]
+    if all(held) or not any(held):
+        return corpus, None
+    halves = [
+        replace(
+            corpus,
+            examples=[e for e, out in zip(corpus.examples, held, strict=True) if out is wanted],
+            conversations=[c for c, out in zip(corpus.conversations, held, strict=True) if out is wanted],
+            dropped=[] if wanted else corpus.dropped,
+        )
+        for wanted in (False, True)
+    ]  # fmt: skip
+    return halves[0], halves[1]
+
+
+def limited(corpus: Corpus, limit: int | None, seed: int) -> Corpus:
+    """At most `limit` of the examples, drawn by the seed."""
+    if limit is None or limit >= len(corpus.examples):
+        return corpus
+    drawn_ = random.Random(f"{seed}-limit").sample(range(len(corpus.examples)), limit)
+    chosen = sorted(drawn_)
+    return replace(
+        corpus,
+        examples=[corpus.examples[index] for index in chosen],
+        conversations=[corpus.conversations[index] for index in chosen],
+    )
 
 
 def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | LlmkitError]:

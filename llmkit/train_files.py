@@ -9,11 +9,12 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import ConfigError, LlmkitError
+from llmkit.errors import ConfigError, LlmkitError, OutputError
 from llmkit.output import write_whole
 from llmkit.staged import Staged
 
@@ -83,6 +84,17 @@ def check_folder(folder: Path, *, resume: bool) -> dict[str, Any] | None:
     if names != [CHECKPOINT.parts[0]]:
         raise ConfigError(f"output_dir={folder} holds other files, such as {names[0]}")
     return None
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and a file in it that goes again. Raises OutputError: an hour of training
+    must not end with this."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(folder, error) from error
 
 
 def refuse_other(folder: Path, what: str, found: str | None, due: str) -> None:

@@ -117,7 +117,9 @@ def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
         labels[0, : example.prompt_length] = -100
         mean = tiny_loop.model(input_ids=ids, labels=labels).loss
         wanted += float(mean.detach()) * (len(example.ids) - example.prompt_length)
-    assert float(tiny_loop._loss([[example] for example in batch], 0.0).detach()) == pytest.approx(wanted, rel=1e-5)
+    assert float(tiny_loop._loss([[example] for example in batch], 0.0).detach()) == pytest.approx(
+        wanted, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -127,7 +129,9 @@ def test_checkpointing_changes_no_loss(dtype: str) -> None:
     curves = []
     for flag in ("false", "true"):
         loop = make_loop(dtype, "lora.dropout=0.2", f"gradient_checkpointing={flag}")
-        curves.append([float(loop.step([[[example] for example in batch]], step, 1e-3)) for step in range(3)])
+        curves.append(
+            [float(loop.step([[[example] for example in batch]], step, 1e-3)) for step in range(3)]
+        )
     assert curves[0] == curves[1]
     assert curves[0][2] < curves[0][0]
 

@@ -102,7 +102,9 @@ def test_losses_and_gradients_are_those_of_the_examples_alone(compiled: bool) ->
     draw = random.Random(5)
     batch = [conversation(draw) + conversation(draw), conversation(draw)]
     batch[0] = sorted_by_ids(batch[0])
-    trees = make_loop("float32", "data.tokens_per_row=512", f"compile={'always' if compiled else 'auto'}")
+    trees = make_loop(
+        "float32", "data.tokens_per_row=512", f"compile={'always' if compiled else 'auto'}"
+    )
     alone = make_loop("float32", "data.share_prefixes=false")
     assert trees.trees and not alone.trees
     assert trees.prepare(1000, 60) is compiled
