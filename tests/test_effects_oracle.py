@@ -150,3 +150,23 @@ def test_a_gpt_that_overlaps_is_not_written_and_the_old_table_is_gone() -> None:
     with pytest.raises(CommandFailed) as caught:  # into a table that stays, nothing changes
         run("sfdisk -a /dev/sda", ",105379\n", run("sfdisk /dev/sda", script[:-10] + "\n", state))
     assert caught.value.state is None or caught.value.state.disks[0].table == "gpt"
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "kept"),
+    [
+        ("parted -s /dev/sda mklabel msdos mkpart extended 1MiB 999MiB", "", "vfat"),
+        ("sfdisk /dev/sda", "label: dos\n2048,2043905,E\n", None),
+    ],
+)
+def test_parted_keeps_what_lies_before_an_extended_partitions_table(
+    line: str, text: str, kept: str | None
+) -> None:
+    """A FAT file system's label shows again when the extended partition gets another type."""
+    state = SystemState(disks=(Disk("sda", 4_000_000_000),))
+    state = run("sfdisk /dev/sda", "label: dos\n2048,+\n", state)
+    state = run("mkfs.vfat -n DATA /dev/sda1", state=state)
+    state = run(line, text, state)
+    state = run("sfdisk --part-type /dev/sda 1 83", state=state)
+    found = state.disks[0].partitions[0].signature
+    assert (found and found.kind) == kept

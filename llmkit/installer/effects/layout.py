@@ -158,6 +158,7 @@ def commit(
     written: Iterable[tuple[int, int]] = (),
     backup: bool | None = None,
     from_mib: bool | None = None,
+    record_from: int = 0,
 ) -> tuple[SystemState, tuple[Event, ...]]:
     """Write a partition table.
 
@@ -167,13 +168,18 @@ def commit(
         written: bytes that the tool writes beyond the table itself (wiped signatures, EBRs).
         backup: whether an old GPT's second copy is left; None: when it was there before.
         from_mib: whether libfdisk made this GPT; None: as it was.
+        record_from: the first byte that is written of a new extended partition's first sector:
+            parted leaves the 446 bytes before its table as they were (checked with blkid -p).
     """
     parts = tuple(sorted(parts, key=lambda part: part.number))
     extents = [*written]
     if table is not None:
         extents.extend(table_extents(table, disk.size, disk.sector))
+    had = {part.start for part in disk.partitions if part.role == "extended"}
     extents.extend(
-        (part.start, part.start + 512) for part in parts if part.role == "extended"
+        (part.start + record_from, part.start + 512)
+        for part in parts
+        if part.role == "extended" and (part.start not in had or disk.table != table)
     )  # the first EBR
     old_here = {part.start: part for part in disk.partitions if part.role != "extended"}
     hidden: list[tuple[int, Signature]] = [

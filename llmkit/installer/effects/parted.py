@@ -114,6 +114,7 @@ class _Session:
             written=(*written, *records),
             backup=False if fresh or label.kind == "gpt" else None,
             from_mib=False if fresh else None,
+            record_from=446,
         )
         self.events += events
 
