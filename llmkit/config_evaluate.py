@@ -78,6 +78,7 @@ class EvaluateConfig:
     rescore: FilePath | None
     compare: Annotated[list[FilePath], Field(min_length=2, max_length=2)] | None
     sweep_dir: FilePath | None
+    card: Flag
     resume: Resume
     bootstrap: Positive
     seed: Int

@@ -77,9 +77,28 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
     if cfg.sweep_dir is not None:
         return _sweep(cfg, domain, cases, cfg.sweep_dir)
     report = _evaluate(cfg, domain, cases, cfg.adapter, cfg.output_dir)
+    if cfg.card:
+        _note(cfg, cases, report)
     print_table(report)
     print(f"{cfg.output_dir / 'report.html'}")
     return _ranked(report, cfg.rank_by)
+
+
+def _note(cfg: EvaluateConfig, cases: Sequence[Case], report: Report) -> None:
+    """The scores into the adapter's card."""
+    from llmkit.model import adapter_path
+    from llmkit.train_files import note_scores
+
+    adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
+    if adapter is None or cfg.backend is Backend.openai:
+        raise ConfigError("card=true needs an adapter of this machine")
+    file = "the hand-written cases" if cfg.cases is None else Path(cfg.cases).name
+    talks = len({case.conversation for case in cases})
+    grounded = ", grounded" if cfg.grounded else ""
+    note_scores(
+        adapter, f"{file} ({len(cases)} cases of {talks} conversations{grounded})",
+        report["scores"],
+    )  # fmt: skip
 
 
 def _evaluate(

@@ -20,6 +20,7 @@ from llmkit.staged import Staged
 
 CHECKPOINT = Path("checkpoint", "state.pt")
 TRAINING = "training.json"
+SCORES = "scores.json"
 _FREE = {"output_dir", "resume", "save_every", "save_time", "log_every", "threads", "tracker"}
 
 
@@ -87,11 +88,11 @@ def check_folder(folder: Path, *, resume: bool) -> dict[str, Any] | None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder, and a file in it that goes again. Raises OutputError: an hour of training
-    must not end with this."""
+    """Write a file, which goes again, where the folder is or will be. Raises OutputError: an hour
+    of training must not end with this."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise OutputError(folder, error) from error
@@ -124,7 +125,7 @@ def write_adapter(
         lines = [json.dumps(line) + "\n" for line in metrics]
         staged.path("metrics.jsonl").write_text("".join(lines), encoding="utf-8")
         staged.path("loss.png").write_bytes(loss_plot(metrics))
-        staged.path("README.md").write_text(card(training, None), encoding="utf-8")
+        staged.path("README.md").write_text(card(training, {}), encoding="utf-8")
         text = json.dumps(training, indent=2, ensure_ascii=False)
         staged.path(TRAINING).write_text(text + "\n", encoding="utf-8")
         staged.commit()
@@ -153,10 +154,30 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def card(training: Mapping[str, Any], scores: Mapping[str, Any] | None) -> str:
+def note_scores(folder: Path, cases: str, scores: Mapping[str, Any]) -> None:
+    """Add what evaluate measured on `cases` to an adapter's scores.json and to its card.
+
+    `scores` maps a scorer's name to {"mean", "n", "conversations": [low, high]}. Raises ConfigError
+    when the folder is not one that train wrote.
+    """
+    try:
+        training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        known = folder / SCORES
+        kept = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} has no readable {TRAINING} for a card: {error}") from error
+    kept[cases] = {
+        name: {"mean": body["mean"], "n": body["n"], "interval": body["conversations"]}
+        for name, body in scores.items()
+    }
+    write_whole(folder / SCORES, json.dumps(kept, indent=2) + "\n")
+    write_whole(folder / "README.md", card(training, kept))
+
+
+def card(training: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
     """The model card: from training.json, and from what evaluate measured, if it has.
 
-    `scores` maps a scorer's name to {"mean", "n", "low", "high"}.
+    `scores` maps the cases to scorers, each {"mean", "n", "interval"}; see `note_scores`.
     """
     config, result, data = training["config"], training["result"], training["data"]
     name = training["model"]["name"]
@@ -214,16 +235,19 @@ def card(training: Mapping[str, Any], scores: Mapping[str, Any] | None) -> str:
         "## Scores",
         "",
     ]
-    if scores:
+    for cases, found in scores.items():
+        lines += [f"On {cases}; 95% intervals from a bootstrap over conversations:", ""]
         lines += ["| score | mean | 95% interval | n |", "|---|---|---|---|"]
-        for key, score in scores.items():
-            low, high = score["low"], score["high"]
-            lines.append(
-                f"| {key} | {score['mean']:.1%} | {low:.1%} – {high:.1%} | {score['n']:,} |"
-            )
-    else:
-        lines.append("Not measured yet: run `python -m llmkit.evaluate` with this adapter.")
-    return "\n".join(lines) + "\n"
+        for key, score in found.items():
+            low, high = score["interval"]
+            mean = f"{score['mean']:.1%}"
+            lines.append(f"| {key} | {mean} | {low:.1%} – {high:.1%} | {score['n']:,} |")
+        lines.append("")
+    if not scores:
+        lines.append(
+            "Not measured yet: run `python -m llmkit.evaluate card=true` with this adapter."
+        )
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 class Tracker:

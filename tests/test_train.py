@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from llmkit.config_train import TrainConfig
 from llmkit.errors import ConfigError, LlmkitError, RecordError
 from llmkit.stage_errors import validated
 from llmkit.train import TrainSummary, train
+from llmkit.train_files import note_scores
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {
@@ -71,7 +73,8 @@ def options(data: Path, folder: Path, *more: str) -> list[str]:
     return [
         *(() if chosen else tiny),
         *(f"data.train={data}", f"data.eval={data}", "data.eval_limit=8", f"output_dir={folder}"),
-        *("data.tokens_per_batch=1000", "data.tokens_per_step=2000", "epochs=2", "log_every=1"),
+        *("data.tokens_per_row=512", "data.tokens_per_batch=1000", "data.tokens_per_step=700"),
+        *("epochs=2", "log_every=1"),
         *("eval_every=5", "lora.dropout=0.1", "threads=1", *more),
     ]
 
@@ -213,3 +216,19 @@ def test_the_config_for_a_gpu_runs_with_a_tiny_model(data: Path, tmp_path: Path)
     here(data, folder, *tiny, *more, "model.quantization=none")
     assert {path.name for path in folder.iterdir()} == FILES
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 16
+
+
+def test_scores_go_into_the_card(unbroken: Path, tmp_path: Path) -> None:
+    """Those of several evaluations, beside each other."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(unbroken, folder)
+    assert "Not measured yet" in (folder / "README.md").read_text()
+    one = {"type": {"mean": 0.5, "n": 8, "conversations": [0.25, 0.75], "low": 0, "high": 1}}
+    note_scores(folder, "first.jsonl (8 cases)", one)
+    note_scores(folder, "second.jsonl (9 cases)", {"exact": one["type"] | {"mean": 0.125}})
+    text = (folder / "README.md").read_text()
+    assert "| type | 50.0% | 25.0% – 75.0% | 8 |" in text
+    assert "On second.jsonl (9 cases);" in text and "| exact | 12.5% |" in text
+    assert "Not measured yet" not in text
+    with pytest.raises(ConfigError, match=r"training\.json"):
+        note_scores(tmp_path, "x", one)

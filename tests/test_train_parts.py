@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.config_train import OptimConfig, Schedule
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, OutputError
 from llmkit.prompt import Example
-from llmkit.train_data import Corpus, Step, drawn, plan
-from llmkit.train_files import fingerprint
+from llmkit.train_data import Corpus, Step, drawn, hold_out, limited, plan
+from llmkit.train_files import check_writable, fingerprint
 from llmkit.train_loop import Team, check_finite, rate
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40)
@@ -173,3 +173,35 @@ def test_a_fingerprint_knows_what_decides_the_weights() -> None:
     one = fingerprint({}, {"train a": "1", "eval b": "2"})
     assert fingerprint({}, {"train c": "1", "eval d": "2"}) == one
     assert fingerprint({}, {"train b": "2", "eval a": "1"}) != one  # the halves exchanged
+
+
+def test_conversations_are_held_out_whole() -> None:
+    """No conversation stands on both sides, nothing is lost, and the share is about what was asked."""
+    made = Corpus(
+        [Example([1, 2], 1) for _ in range(900)], [f"talk-{index // 3}" for index in range(900)]
+    )
+    kept, held = hold_out(made, 0.2)
+    assert held is not None
+    assert not set(kept.conversations) & set(held.conversations)
+    assert len(kept.examples) + len(held.examples) == 900
+    assert 120 < len(held.examples) < 240
+    assert hold_out(made, 0.0) == (made, None)
+    assert hold_out(made, 1.0) == (made, None)
+
+
+def test_at_most_so_many_are_drawn() -> None:
+    """The limit, with each example's own conversation."""
+    made = Corpus([Example([index, 1], 1) for index in range(9)], [str(i) for i in range(9)])
+    few = limited(made, 4, 1)
+    assert len(few.examples) == 4
+    assert [example.ids[0] for example in few.examples] == [int(n) for n in few.conversations]
+    assert limited(made, None, 1) is made
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    """Below a file nothing can be made."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        check_writable(tmp_path / "file" / "adapter")
+    check_writable(tmp_path / "new" / "adapter")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
