@@ -1,17 +1,30 @@
-"""Schema of the group `engine`: how much is generated at once."""
+"""Schemas of the group `engine`: how much is generated at once."""
 
 from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from llmkit.config import STRICT, Flag, Positive
+from llmkit.config import STRICT, Count, Flag, Positive
 
 
 @dataclass(config=STRICT)
 class EngineConfig:
-    """conf/engine/*.yaml"""
+    """conf/engine/batch.yaml and gpu.yaml: batches, for evaluation"""
 
     max_batch: Positive
     max_batch_tokens: Positive
     share_prefix: Flag
+    threads: Positive | None
+
+
+@dataclass(config=STRICT)
+class ServeEngineConfig:
+    """conf/engine/serve.yaml: requests that come and go, for a server"""
+
+    max_batch: Positive
+    max_cache_tokens: Positive
+    prefix_tokens: Count
+    block: Positive
+    prefill_tokens: Positive
+    queue: Positive
     threads: Positive | None

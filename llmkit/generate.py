@@ -228,7 +228,7 @@ class Engine:
         for place, row in enumerate(rows):
             token = greedy[place]
             if row.request.grammar is not None or row.generator is not None:
-                token = _choose(row, logits[place])
+                token = choose(row.request, row.ids, row.generator, logits[place])
             if token in self.stop_ids:
                 finish(row.index, self._completion(row, "stop"))
                 continue
@@ -257,20 +257,22 @@ class Engine:
         return str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _choose(row: _Row, logits: torch.Tensor) -> int:
-    """A token of one row, [vocabulary], under its grammar and sampling parameters."""
+def choose(
+    request: Request, ids: Sequence[int], generator: torch.Generator | None, logits: torch.Tensor
+) -> int:
+    """The token after `ids` from logits [vocabulary], under the grammar and sampling parameters."""
     import torch
 
     logits = logits.float().cpu()
-    if row.request.grammar is not None:
-        allowed = row.request.grammar.mask(row.ids)
+    if request.grammar is not None:
+        allowed = request.grammar.mask(ids)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
-    if row.generator is None:
+    if generator is None:
         return int(logits.argmax())
-    chances = (logits / row.request.temperature).softmax(-1)
-    if row.request.top_p < 1:
+    chances = (logits / request.temperature).softmax(-1)
+    if request.top_p < 1:
         ordered, places = chances.sort(descending=True, stable=True)
         # the likeliest always stays
-        chances[places[ordered.cumsum(-1) - ordered >= row.request.top_p]] = 0
-    return int(torch.multinomial(chances, 1, generator=row.generator))
+        chances[places[ordered.cumsum(-1) - ordered >= request.top_p]] = 0
+    return int(torch.multinomial(chances, 1, generator=generator))

@@ -1,0 +1,251 @@
+"""The model as the scheduler calls it: some tokens of some requests in, logits out.
+
+    from llmkit.scheduler_model import serving_model
+    model = serving_model(loaded, cfg)
+
+Two kinds: SlotModel, for models that take an attention function of ours, computes all requests in
+one call and keeps what they share; PlainModel, for all others, calls the model once a request.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from llmkit.config_engine import ServeEngineConfig
+from llmkit.model import Loaded
+from llmkit.scheduler_prefix import PrefixStore
+from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Seat:
+    """A request's place in the cache."""
+
+    slot: int
+    need: int  # tokens, prompt and answer
+    length: int = 0  # tokens that are held
+    cache: Any = None  # of PlainModel
+
+
+class ServingModel(Protocol):
+    """What the scheduler needs. Sizes are in tokens."""
+
+    limit: int  # of one request, prompt and answer
+
+    def take(self, need: int) -> Seat | None:
+        """A seat for a request; None while there is no room."""
+
+    def shared(self, tokens: Sequence[int]) -> int:
+        """How many first tokens are kept from earlier requests."""
+
+    def load(self, seat: Seat, tokens: Sequence[int]) -> None:
+        """Fill a seat with what is kept of `tokens`."""
+
+    def save(self, seat: Seat, tokens: Sequence[int]) -> None:
+        """Keep what a seat holds: the first seat.length of `tokens`."""
+
+    def release(self, seat: Seat) -> None:
+        """Give a seat back."""
+
+    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+        """Add tokens to seats; the logits [parts, vocabulary] behind the last of each."""
+
+    def held(self) -> tuple[int, int]:
+        """Tokens in seats and kept ones; and the most that can be."""
+
+
+class SlotModel:
+    """One call for all requests, over preallocated slots."""
+
+    def __init__(self, loaded: Loaded, cfg: ServeEngineConfig, shape: Shape) -> None:
+        self._model, self._device = loaded.model, loaded.device
+        self._max_batch = cfg.max_batch
+        self.limit = cfg.max_cache_tokens
+        width = cfg.max_cache_tokens // cfg.max_batch
+        place = (loaded.dtype, loaded.device)
+        self._slots = Slots(shape, cfg.max_cache_tokens, max(width, 1), *place)
+        self._store = PrefixStore(shape, cfg.prefix_tokens, cfg.block, *place)
+        self._most = cfg.max_cache_tokens + cfg.prefix_tokens
+        self._seats: list[Seat] = []
+        install(loaded.model)
+
+    def take(self, need: int) -> Seat | None:
+        taken = {seat.slot for seat in self._seats}
+        free = next((slot for slot in range(self._count()) if slot not in taken), None)
+        if need > self._slots.width or free is None:
+            longest = max([need, *(seat.need for seat in self._seats)])
+            count = min(self._max_batch, self.limit)
+            while self.limit // count < longest:
+                count = -(-count // 2)
+            if len(self._seats) >= count:
+                return None
+            self._divide(self.limit // count)
+            free = len(self._seats)
+        seat = Seat(free, need)
+        self._seats.append(seat)
+        return seat
+
+    def _count(self) -> int:
+        return min(self._max_batch, self._slots.count)
+
+    def _divide(self, width: int) -> None:
+        self._seats.sort(key=lambda seat: seat.slot)
+        kept = {seat.slot: (new, seat.length) for new, seat in enumerate(self._seats)}
+        self._slots.divide(width, kept)
+        for new, seat in enumerate(self._seats):
+            seat.slot = new
+
+    def shared(self, tokens: Sequence[int]) -> int:
+        return self._store.match(tokens)[0]
+
+    def load(self, seat: Seat, tokens: Sequence[int]) -> None:
+        length, blocks = self._store.match(tokens)
+        self._store.load(blocks, length, self._slots, seat.slot)
+        seat.length = length
+
+    @torch.inference_mode()
+    def save(self, seat: Seat, tokens: Sequence[int]) -> None:
+        self._store.save(tokens[: seat.length], self._slots, seat.slot)
+
+    def release(self, seat: Seat) -> None:
+        self._seats.remove(seat)
+
+    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+        # Single tokens first, by slot: neighbours are computed together.
+        order = sorted(range(len(parts)), key=lambda i: (len(parts[i][1]) > 1, parts[i][0].slot))
+        chosen = [parts[place] for place in order]
+        step = Step(self._slots, [Part(s.slot, s.length, len(ids)) for s, ids in chosen])
+        flat = torch.tensor([[token for _, ids in chosen for token in ids]])
+        ends = torch.tensor([len(ids) for _, ids in chosen]).cumsum(0) - 1
+        with attending(step):
+            logits: torch.Tensor = self._model(
+                input_ids=flat.to(self._device),
+                position_ids=step.positions[None],
+                use_cache=False,
+                logits_to_keep=ends.to(self._device),
+            ).logits[0]
+        for seat, ids in chosen:
+            seat.length += len(ids)
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return logits if back == order == sorted(order) else logits[back]
+
+    def held(self) -> tuple[int, int]:
+        return sum(seat.length for seat in self._seats) + self._store.held, self._most
+
+
+class PlainModel:
+    """One call a request, each with transformers' own cache; nothing is shared."""
+
+    def __init__(self, loaded: Loaded, cfg: ServeEngineConfig) -> None:
+        self._model, self._device = loaded.model, loaded.device
+        self._max_batch = cfg.max_batch
+        self.limit = cfg.max_cache_tokens
+        self._seats: list[Seat] = []
+        self._cache = _cache_argument(loaded.model)
+
+    def take(self, need: int) -> Seat | None:
+        used = sum(seat.need for seat in self._seats)
+        if len(self._seats) >= self._max_batch or used + need > self.limit:
+            return None
+        from transformers import DynamicCache
+
+        seat = Seat(0, need, cache=DynamicCache(config=self._model.config))
+        self._seats.append(seat)
+        return seat
+
+    def shared(self, tokens: Sequence[int]) -> int:
+        return 0
+
+    def load(self, seat: Seat, tokens: Sequence[int]) -> None:
+        pass
+
+    def save(self, seat: Seat, tokens: Sequence[int]) -> None:
+        pass
+
+    def release(self, seat: Seat) -> None:
+        self._seats.remove(seat)
+
+    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+        logits = []
+        for seat, ids in parts:
+            out = self._model(
+                input_ids=torch.tensor([list(ids)], device=self._device),
+                use_cache=True,
+                **{self._cache: seat.cache},
+            )
+            logits.append(out.logits[0, -1])
+            seat.length += len(ids)
+        return torch.stack(logits)
+
+    def held(self) -> tuple[int, int]:
+        return sum(seat.length for seat in self._seats), self.limit
+
+
+def serving_model(loaded: Loaded, cfg: ServeEngineConfig) -> ServingModel:
+    """SlotModel where it computes what the model itself does, else PlainModel."""
+    with torch.inference_mode():
+        shape = _shape(loaded)
+        if shape is not None:
+            # A small one is tried first: the buffers of a real one may be large.
+            if _agrees(loaded, shape):
+                return SlotModel(loaded, cfg, shape)
+            loaded.model.set_attn_implementation(loaded.config.attention)
+    log.warning("%s: requests are computed one by one, without reuse", loaded.config.name)
+    return PlainModel(loaded, cfg)
+
+
+def _cache_argument(model: Any) -> str:
+    # transformers 5.24 renamed it
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def _shape(loaded: Loaded) -> Shape | None:
+    """What a token leaves in the cache, if all layers are of the same kind."""
+    from transformers import DynamicCache
+
+    model = loaded.model
+    if not getattr(model, "_supports_attention_backend", False):
+        return None
+    cache = DynamicCache(config=model.config)
+    ids = torch.zeros((1, 1), dtype=torch.long, device=loaded.device)
+    model(input_ids=ids, use_cache=True, **{_cache_argument(model): cache})
+    found = set()
+    for layer in cache.layers:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if keys is None or values is None or keys.ndim != 4:
+            return None
+        found.add((keys.shape[1], keys.shape[3], values.shape[3], keys.dtype))
+    if len(found) != 1:
+        return None
+    heads, key, value, dtype = found.pop()
+    return Shape(len(cache.layers), heads, key, value) if dtype == loaded.dtype else None
+
+
+def _agrees(loaded: Loaded, shape: Shape) -> bool:
+    """Whether two requests, read in pieces by a small SlotModel, give the model's own logits."""
+    model, device = loaded.model, loaded.device
+    vocabulary = model.config.get_text_config().vocab_size
+    prompts = [[(7 * n + 3) % vocabulary for n in range(9)], [n % vocabulary for n in range(5)]]
+    wanted = torch.stack(
+        [model(input_ids=torch.tensor([p], device=device)).logits[0, -1] for p in prompts]
+    ).float()
+    try:
+        small = SlotModel(loaded, ServeEngineConfig(2, 32, 0, 4, 8, 1, None), shape)
+        seats = [small.take(16), small.take(16)]
+        assert seats[0] is not None and seats[1] is not None
+        small.forward([(seats[0], prompts[0][:4]), (seats[1], prompts[1][:4])])
+        small.forward([(seats[0], prompts[0][4:8])])
+        made = small.forward([(seats[0], prompts[0][8:]), (seats[1], prompts[1][4:])]).float()
+    except Exception:  # whatever a model of an unknown kind does
+        log.debug("slots do not work for %s", loaded.config.name, exc_info=True)
+        return False
+    far = (made - wanted).norm() / wanted.norm()
+    return bool(far < (1e-3 if loaded.dtype == torch.float32 else 0.1))
