@@ -170,3 +170,18 @@ def test_parted_keeps_what_lies_before_an_extended_partitions_table(
     state = run("sfdisk --part-type /dev/sda 1 83", state=state)
     found = state.disks[0].partitions[0].signature
     assert (found and found.kind) == kept
+
+
+def test_an_extended_partition_in_use_stays_extended() -> None:
+    """sfdisk refuses (1) another type while logical partitions are in it; then it does not."""
+    state = run("sfdisk /dev/sda", "label: dos\n2048,100M,E\n8192,20M,L\n")
+    for line, text in (("--part-type /dev/sda 1 S", ""), ("-N 1 /dev/sda", "type=83\n")):
+        with pytest.raises(CommandFailed) as caught:
+            run(f"sfdisk {line}", text, state)
+        assert caught.value.status == 1 and caught.value.state is None
+    other = run("sfdisk --part-type /dev/sda 1 f", state=state)
+    assert [(p.type, p.role) for p in other.disks[0].partitions] == [
+        ("0f", "extended"), ("83", "logical"),
+    ]  # fmt: skip
+    state = run("sfdisk --part-type /dev/sda 1 S", state=run("sfdisk --delete /dev/sda 5", state=state))
+    assert [(p.type, p.role) for p in state.disks[0].partitions] == [("82", "primary")]

@@ -316,10 +316,7 @@ def _change(state: SystemState, disk: Disk, name: str, words: tuple[str, ...]) -
         return Result(state)
     value = words[1]
     if name == "--part-type":
-        entry.type = type_of(value, table.kind or "msdos")
-        if entry.role == "extended" and not gpt.is_extended(entry.type):
-            entry.role = "primary"  # what was in it is out of reach
-            table.entries = [e for e in table.entries if e.role != "logical"]
+        _retype(table, entry, type_of(value, table.kind or "msdos"))
     elif table.kind != "gpt":
         return Result(state)  # msdos has no place for it, and sfdisk does not mind
     elif name == "--part-label":
@@ -331,6 +328,19 @@ def _change(state: SystemState, disk: Disk, name: str, words: tuple[str, ...]) -
     else:
         entry.flags = attribute_flags(value)
     return _write(state, table, [])
+
+
+def _retype(table: Table, entry: Entry, kind: str) -> None:
+    """Give a partition another type.
+
+    Raises:
+        CommandFailed: it is extended and would not be, but logical ones lie in it.
+    """
+    if entry.role == "extended" and not gpt.is_extended(kind):
+        if any(other.role == "logical" for other in table.entries):
+            raise CommandFailed("sfdisk: the extended partition holds logical partitions")
+        entry.role = "primary"
+    entry.type = kind
 
 
 def _renew(state: SystemState, disk: Disk, script: Script, word: str) -> Result:
@@ -354,7 +364,8 @@ def _renew(state: SystemState, disk: Disk, script: Script, word: str) -> Result:
             table.add(wanted)  # it warns, and takes the next number
         return _write(state, table, [])
     _resize(table, entry, wanted)
-    entry.type = wanted.type or entry.type
+    if wanted.type is not None:
+        _retype(table, entry, wanted.type)
     entry.name = wanted.name or entry.name
     entry.partuuid = wanted.partuuid or entry.partuuid
     return _write(state, table, [])
