@@ -16,8 +16,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +58,8 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
         return None
     if cfg.rescore is not None:
         return _rescore(cfg, domain)
-    if cfg.grounded and (find_spec("llmkit.grammar") is None or cfg.backend is Backend.openai):
-        raise ConfigError(
-            "grounded=true: llmkit.grammar is not part of this version"
-            if cfg.backend is Backend.local
-            else "grounded=true needs backend=local: a server constrains by itself"
-        )
+    if cfg.grounded and cfg.backend is Backend.openai:
+        raise ConfigError("grounded=true needs backend=local: a server constrains by itself")
     cases = load_cases(
         cfg.cases or find_toolkit().data / "test_cases.jsonl",
         domain,
@@ -139,11 +133,15 @@ def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
         max_tokens=cfg.max_tokens, temperature=cfg.temperature, seed=cfg.seed,
     )  # fmt: skip
     if cfg.grounded:
-        for_state = import_module("llmkit.grammar").for_state
-        loaded, stop_ids = made.engine.loaded, made.renderer.stop_ids
+        from llmkit.grammar import Grammars
+
+        loaded, made_for = made.engine.loaded, made.renderer
+        width = loaded.model.config.get_text_config().vocab_size
+        grammars = Grammars(loaded.tokenizer, made_for.stop_ids, width)
 
         def grammar(case: Case) -> Any:
-            return for_state(loaded.tokenizer, domain, case.state, stop_ids)
+            tools = [domain.tool_schema(case.state)]
+            return grammars.for_tools(tools, "auto", made_for.options.call_style)
 
         made.grammar = grammar
     return made

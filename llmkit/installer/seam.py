@@ -17,7 +17,7 @@ from typing import Any
 
 from llmkit.domain import Applied
 from llmkit.errors import DomainError
-from llmkit.installer import convert, guard, same, scenario
+from llmkit.installer import convert, grounding, guard, same, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
@@ -93,14 +93,18 @@ class InstallerDomain:
         """An authored record for one in an older form; ValueError says why there is none."""
         return convert.convert(record, form)
 
-    def tool_schema(self, state: SystemState) -> dict[str, Any]:
-        """The shell tool. It takes any line: what a line may name is the guard's to judge."""
+    def tool_schema(self, state: SystemState | None) -> dict[str, Any]:
+        """The shell tool. On a machine, a line that can name no absent device (see grounding.py);
+        without one any line. What a line does is the guard's to judge in both cases."""
+        command = {"type": "string", "description": "the shell line"}
+        if state is not None:
+            command["pattern"] = grounding.pattern(state)
         return {
             "name": "run_shell_command",
             "description": "Run one line in the shell of the live system, as root.",
             "parameters": {
                 "type": "object",
-                "properties": {"command": {"type": "string", "description": "the shell line"}},
+                "properties": {"command": command},
                 "required": ["command"],
                 "additionalProperties": False,
             },
