@@ -51,10 +51,14 @@ def text(name: str, summary: str, folders: Sequence[Path]) -> str:
         f"Usage: {command} [NAME=VALUE …]",
         f"       {command} -m NAME=A,B …   runs every combination, each in its own folder",
     ]
-    groups = _groups(lines, folders)
+    bases = [path.read_text(encoding="utf-8").splitlines() for path in _bases(lines, root.parent)]
+    groups = [line for part in (*bases, lines) for line in _groups(part, folders)]
     if groups:
         parts += ["", "Groups (NAME=OPTION; * is the default):", *groups]
-    values = _values(lines)
+    own = {value.partition("=")[0] for value, _ in _values(lines)}
+    values = _values(lines) + [
+        pair for part in bases for pair in _values(part) if pair[0].partition("=")[0] not in own
+    ]
     if values:
         width = min(max(len(value) for value, _ in values), 44)
         parts += ["", "Options (NAME=VALUE, with their defaults):"]
@@ -68,6 +72,13 @@ def text(name: str, summary: str, folders: Sequence[Path]) -> str:
     if examples:
         parts += ["", "Examples:", *(f"  {example}" for example in examples)]
     return "\n".join(parts) + "\n"
+
+
+def _bases(lines: Sequence[str], folder: Path) -> list[Path]:
+    """The root YAMLs that this one builds on: sweep has all that train has."""
+    names = [line.strip().removeprefix("- ").partition("#")[0].strip() for line in _defaults(lines)]
+    paths = [folder / f"{name}.yaml" for name in names if name.isidentifier() and _shown(name)]
+    return [path for path in paths if path.is_file()]
 
 
 def _groups(lines: Sequence[str], folders: Sequence[Path]) -> list[str]:

@@ -352,3 +352,14 @@ def test_positions_keep_the_order_of_numbers(values: list[Any]) -> None:
     if all(not isinstance(value, str) for value in values):
         pairs = sorted(zip(values, (place for place, _ in found), strict=True))
         assert [place for _, place in pairs] == sorted(place for place, _ in found)
+
+
+def test_help_has_the_options_of_training() -> None:
+    """A job is a training run: its groups and values are in sweep's help, sweep's own first."""
+    from llmkit import stage_help
+
+    text = stage_help.text("sweep", "x", [find_toolkit().conf])
+    for part in ("  lora ", "* rank32", "  engine ", "epochs=3", "max_tokens=160"):
+        assert part in text
+    assert text.count("output_dir=sweeps/${model.name}") == 1
+    assert "output_dir=trained/" not in text
