@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from pydantic.dataclasses import dataclass
 
 from llmkit.config import STRICT, Count, Flag, Positive
@@ -17,6 +19,14 @@ class EngineConfig:
     threads: Positive | None
 
 
+class Weights(Enum):
+    """How a CPU holds bfloat16 weights; see scheduler_linear.py."""
+
+    plain = "plain"
+    packed = "packed"
+    int8 = "int8"
+
+
 @dataclass(config=STRICT)
 class ServeEngineConfig:
     """conf/engine/serve.yaml: requests that come and go, for a server"""
@@ -27,4 +37,5 @@ class ServeEngineConfig:
     block: Positive
     prefill_tokens: Positive
     queue: Positive
+    weights: Weights
     threads: Positive | None

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import torch
 
-from llmkit.config_engine import ServeEngineConfig
+from llmkit.config_engine import ServeEngineConfig, Weights
 from llmkit.model import Loaded
+from llmkit.scheduler_linear import lay_out
 from llmkit.scheduler_prefix import PrefixStore
 from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
 
@@ -190,14 +191,19 @@ class PlainModel:
 
 
 def serving_model(loaded: Loaded, cfg: ServeEngineConfig) -> ServingModel:
-    """SlotModel where it computes what the model itself does, else PlainModel."""
+    """SlotModel where it computes what the model itself does, else PlainModel.
+
+    The model is changed: its attention, and its linear layers where cfg.weights says so.
+    """
     with torch.inference_mode():
         shape = _shape(loaded)
         if shape is not None:
             # A small one is tried first: the buffers of a real one may be large.
             if _agrees(loaded, shape):
+                lay_out(loaded.model, cfg.weights)
                 return SlotModel(loaded, cfg, shape)
             loaded.model.set_attn_implementation(loaded.config.attention)
+    lay_out(loaded.model, cfg.weights)
     log.warning("%s: requests are computed one by one, without reuse", loaded.config.name)
     return PlainModel(loaded, cfg)
 
@@ -238,7 +244,7 @@ def _agrees(loaded: Loaded, shape: Shape) -> bool:
         [model(input_ids=torch.tensor([p], device=device)).logits[0, -1] for p in prompts]
     ).float()
     try:
-        small = SlotModel(loaded, ServeEngineConfig(2, 32, 0, 4, 8, 1, None), shape)
+        small = SlotModel(loaded, ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, None), shape)
         seats = [small.take(16), small.take(16)]
         assert seats[0] is not None and seats[1] is not None
         small.forward([(seats[0], prompts[0][:4]), (seats[1], prompts[1][:4])])
