@@ -359,7 +359,7 @@ def test_help_has_the_options_of_training() -> None:
     from llmkit import stage_help
 
     text = stage_help.text("sweep", "x", [find_toolkit().conf])
-    for part in ("  lora ", "* rank32", "  engine ", "epochs=3", "max_tokens=160"):
+    for part in ("  lora\n", "* rank32", "  engine ", "epochs=3", "max_tokens=160"):
         assert part in text
     assert text.count("output_dir=sweeps/${model.name}") == 1
     assert "output_dir=trained/" not in text
