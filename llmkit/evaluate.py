@@ -140,8 +140,9 @@ def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
         grammars = Grammars(loaded.tokenizer, made_for.stop_ids, width)
 
         def grammar(case: Case) -> Any:
-            tools = [domain.tool_schema(case.state)]
-            return grammars.for_tools(tools, "auto", made_for.options.call_style)
+            tools, options = [domain.tool_schema(case.state)], made_for.options
+            style, thinking = options.call_style, options.thinking
+            return grammars.for_tools(tools, "auto", style, thinking=thinking)
 
         made.grammar = grammar
     return made

@@ -86,8 +86,8 @@ class Constraint:
             del self._read[same:]
         for token in ids[same:]:
             if not self._matcher.consume_token(token):
-                self._check()
-                raise GrammarError(f"token {token} is not of the grammar")
+                why = _first(self._matcher.get_error())
+                raise GrammarError(f"token {token} is not of the grammar: {why}")
             self._read.append(token)
 
     def _check(self) -> None:
@@ -122,12 +122,18 @@ class Grammars:
         self._lock = threading.Lock()
 
     def for_tools(
-        self, tools: Sequence[Mapping[str, Any]], tool_choice: ToolChoice, style: CallStyle
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        tool_choice: ToolChoice,
+        style: CallStyle,
+        *,
+        thinking: bool = True,
     ) -> Constraint | None:
         """The grammar of a reply that may, must, or must not call a tool; None without tools.
 
         `tools`: function schemas, or OpenAI's {"type": "function", "function": …}. In the style
         `shell` a tool is called by its argument `command`, so only tools with that one count.
+        `thinking`: a reply may begin with <think>…</think>.
 
         Raises GrammarError.
         """
@@ -145,11 +151,11 @@ class Grammars:
             return None
         try:
             if tool_choice == "none":
-                return self._constraint(free_text())
+                return self._constraint(free_text(thinking))
             free = tool_choice == "auto"
             if style is CallStyle.shell:
-                return self._constraint(command_terminal(found, free=free))
-            return self._constraint(call_rules(found, free=free))
+                return self._constraint(command_terminal(found, free, thinking))
+            return self._constraint(call_rules(found, free, thinking))
         except ValueError as error:
             raise GrammarError(str(error)) from error
 

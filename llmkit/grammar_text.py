@@ -37,12 +37,12 @@ _JSON = {  # as json.dumps writes, and as models are taught
 }
 
 
-def free_text() -> str:
-    """Reasoning, then text that holds no command."""
-    return f"start: THINK? TEXT\n{_terminals()}"
+def free_text(thinking: bool) -> str:
+    """Text that holds no command."""
+    return f"start: {_think(thinking)}TEXT\n{_terminals()}"
 
 
-def command_terminal(tools: Sequence[Mapping[str, Any]], *, free: bool) -> str:
+def command_terminal(tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool) -> str:
     """`$ ` and a command of one of the tools, or (`free`) text.
 
     Raises ValueError when no tool takes a command, or a pattern has anchors within.
@@ -50,20 +50,20 @@ def command_terminal(tools: Sequence[Mapping[str, Any]], *, free: bool) -> str:
     commands = [found for tool in tools if (found := _command_schema(tool)) is not None]
     if not commands:
         if free:
-            return free_text()
+            return free_text(thinking)
         raise ValueError(f"no tool takes a {ARGUMENT} and nothing else: none can be called so")
     names = [f"COMMAND{number}" for number in range(len(commands))]
     lines = [f"{name}: {_string(schema)}" for name, schema in zip(names, commands, strict=True)]
     reply = f'"$ " ({" | ".join(names)})' + (" | TEXT" if free else "")
-    return "\n".join([f"start: THINK? ({reply})", *lines, _terminals()])
+    return "\n".join([f"start: {_think(thinking)}({reply})", *lines, _terminals()])
 
 
-def call_rules(tools: Sequence[Mapping[str, Any]], *, free: bool) -> str:
+def call_rules(tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool) -> str:
     """One call of one of the tools, or (`free`) text."""
     names = [f"tool{number}" for number in range(len(tools))]
     lines = [f"{name}: %json {_call(tool)}" for name, tool in zip(names, tools, strict=True)]
     lines += [
-        f"start: THINK? {'(call | TEXT)' if free else 'call'}",
+        f"start: {_think(thinking)}{'(call | TEXT)' if free else 'call'}",
         f"call: OPEN ({' | '.join(names)}) CLOSE",
         r"OPEN: /<tool_call>\n?/",
         r"CLOSE: /\n?<\/tool_call>/",
@@ -74,6 +74,10 @@ def call_rules(tools: Sequence[Mapping[str, Any]], *, free: bool) -> str:
 def json_rule(schema: Mapping[str, Any]) -> str:
     """A value as the schema says."""
     return f"start: %json {json.dumps({**schema, 'x-guidance': _JSON})}\n"
+
+
+def _think(thinking: bool) -> str:
+    return "THINK? " if thinking else ""
 
 
 def _terminals() -> str:

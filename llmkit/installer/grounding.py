@@ -45,7 +45,7 @@ _PSEUDO = (  # as the guard has them
     "null|zero|full|u?random|console|ptmx|stdin|stdout|stderr|fd|pts|shm|mqueue|hugepages|"
     "tty(?:(?:S|USB|ACM|AMA)?[0-9]+)?|kmsg|log|fuse|hwrng|rtc[0-9]*|loop-control|mapper/control|"
     f"net/tun|kvm|initctl|uinput|vcs[au]?[0-9]*|"
-    f"(?:fd|pts|shm|mqueue|hugepages|dri|snd|input)(?:/{_NAME})+"
+    rf"(?:fd|pts|shm|mqueue|hugepages|dri|snd|input)/{_NAME}|(?:dri|input)/by-(?:id|path)/{_NAME}"
 )
 _FOLDERS = (
     "block bus char disk disk/by-id disk/by-label disk/by-partlabel disk/by-partuuid disk/by-path"
@@ -176,7 +176,7 @@ _DEV = f"{_Q}d{_Q}e{_Q}v{_Q}"
 _WORDS = _kernel_names()
 _WORDS.word("dev").end = True  # it has rules of its own
 _GROUPS = _kernel_names()  # a volume group has any name but the kernel's
-for _folder in ("block", "bus", "char", "disk", "mapper"):
+for _folder in ("block", "bus", "char", "dev", "disk", "mapper"):
     _GROUPS.word(_folder).end = True
 _GROUPS.on(".", ".", end=True)
 _GLOB = r"(?:[*?]|\[[!\x5e]?[a-z0-9\-]+\])"
