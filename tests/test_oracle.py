@@ -3,7 +3,8 @@
     python -m pytest -q -s tests/test_oracle.py                       # about 25 s
     LLMKIT_ORACLE=2000 python -m pytest -q -s tests/test_oracle.py    # as many sequences
 
-Prints how many sequences and commands ran, and how many the real tools accepted.
+With LLMKIT_ORACLE_NO_SHRINK=1 a difference is printed and the run goes on, with new disks; it fails
+at its end. Prints how many sequences and commands ran, and how many the real tools accepted.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def test_effects_do_what_the_real_tools_do(sandbox: Sandbox) -> None:
     DiskMachine.sandbox = sandbox
     COUNTS.clear()
     random = "LLMKIT_ORACLE" in os.environ
-    quick = "LLMKIT_ORACLE_NO_SHRINK" in os.environ
+    quick = DiskMachine.goes_on = "LLMKIT_ORACLE_NO_SHRINK" in os.environ
     run_state_machine_as_test(
         DiskMachine,
         settings=settings(
@@ -59,4 +60,6 @@ def test_effects_do_what_the_real_tools_do(sandbox: Sandbox) -> None:
     )
     for name in sorted(key for key in COUNTS if f"{key} accepted" in COUNTS):
         print(f"  {name:12} {COUNTS[name]:6} {COUNTS[f'{name} accepted'] / COUNTS[name]:6.1%}")
+    print(f"{COUNTS['differences']} differences")
     assert share > 0.5
+    assert not COUNTS["differences"]

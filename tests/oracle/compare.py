@@ -54,6 +54,8 @@ def _partition(disk: Disk, part: Partition, seen: dict[str, Any]) -> list[str]:
         ("flags", set(part.flags), _flags(seen)),
         ("content", _signature(part.signature), _pair(seen["signature"])),
     )
+    if kind == "ee":  # sfdisk -A marks the protective entry of a GPT, which nothing reads
+        pairs = tuple(pair for pair in pairs if pair[0] != "flags")
     path = disk.partition_path(part.number)
     return [f"{path}: {what} {mine} != {theirs}" for what, mine, theirs in pairs if mine != theirs]
 
