@@ -10,6 +10,7 @@ with the rounded weights as packed bfloat16, so that both give the same sums but
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,48 +23,74 @@ _PACKED_ROWS = 16  # what oneDNN lays the weights out for; it takes any number
 
 
 class ServingLinear(nn.Module):
-    """Computes what a bfloat16 nn.Linear does."""
+    """Computes what linear layers of the same input do, their outputs side by side."""
 
-    def __init__(self, linear: nn.Linear, weights: Weights) -> None:
+    def __init__(self, linears: Sequence[Any]) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        weight = linear.weight.detach()
-        self.bias = None if linear.bias is None else linear.bias.detach()
-        self.rounded: torch.Tensor | None = None
-        self.scales: torch.Tensor | None = None
+        weight = _stacked([linear.weight.detach() for linear in linears])
+        biases = [linear.bias for linear in linears if linear.bias is not None]
+        if biases and len(biases) < len(linears):
+            raise NotImplementedError("some layers with a bias, some without")
+        self.bias = _stacked([bias.detach() for bias in biases]) if biases else None
+        self.out_features, self.in_features = weight.shape
+        self.weight = weight
+        self.packed = False
+        self.rounded: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def pack(self, weights: Weights) -> ServingLinear:
+        """Lay the weights out; those other than bfloat16 on a CPU stay as they are."""
+        if weights is Weights.plain or not _packs(self.weight):
+            return self
+        weight = self.weight
         if weights is Weights.int8:
             largest = weight.float().abs().amax(1).clamp(min=1e-12)
-            self.scales = (largest / 127).to(weight.dtype)  # [out]
-            scale = self.scales.float()[:, None]
-            self.rounded = (weight.float() / scale).round().clamp(-127, 127).to(torch.int8)
-            weight = (self.rounded * scale).to(weight.dtype)
+            scales = (largest / 127).to(weight.dtype)  # [out]
+            scale = scales.float()[:, None]
+            rounded = (weight.float() / scale).round().clamp(-127, 127).to(torch.int8)
+            self.rounded = rounded, scales
+            weight = (rounded * scale).to(weight.dtype)
         pack: Any = torch.ops.mkldnn._reorder_linear_weight
-        self.packed: torch.Tensor = pack(weight.contiguous(), _PACKED_ROWS)
+        self.weight = pack(weight.contiguous(), _PACKED_ROWS)
+        self.packed = True
+        return self
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """[…, in] to […, out]."""
+    def forward(self, rows: torch.Tensor, plus: torch.Tensor | None = None) -> torch.Tensor:
+        """[…, in] to […, out], and `plus` added to it."""
+        made: torch.Tensor
         if self.rounded is not None and rows.numel() <= FEW * self.in_features:
-            flat = rows.reshape(-1, self.in_features)
-            out = torch._weight_int8pack_mm(flat, self.rounded, self.scales)
-            out = out.view(*rows.shape[:-1], self.out_features)
-            return out if self.bias is None else out + self.bias
-        multiply: Any = torch.ops.mkldnn._linear_pointwise
-        made: torch.Tensor = multiply(rows, self.packed, self.bias, "none", [], "")
-        return made
+            made = torch._weight_int8pack_mm(rows.reshape(-1, self.in_features), *self.rounded)
+            made = made.view(*rows.shape[:-1], self.out_features)
+            made = made if self.bias is None else made.add_(self.bias)
+        elif self.packed:
+            multiply: Any = torch.ops.mkldnn._linear_pointwise
+            if plus is not None:
+                made = multiply.binary(rows, plus, self.weight, self.bias, "add")
+                return made
+            made = multiply(rows, self.weight, self.bias, "none", [], "")
+        else:
+            made = nn.functional.linear(rows, self.weight, self.bias)
+        return made if plus is None else made.add_(plus)
+
+
+def _stacked(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _packs(weight: torch.Tensor) -> bool:
+    there: Any = torch.backends.mkldnn.is_available
+    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and bool(there())
 
 
 def lay_out(model: Any, weights: Weights) -> int:
-    """Replace the model's bfloat16 linear layers on the CPU; how many there were."""
-    if weights is Weights.plain or not torch.backends.mkldnn.is_available():
+    """Replace the model's linear layers where that is faster; how many there were."""
+    if weights is Weights.plain:
         return 0
     found = [
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
-        if type(child) is nn.Linear
-        and child.weight.dtype == torch.bfloat16
-        and child.weight.device.type == "cpu"
+        if type(child) is nn.Linear and _packs(child.weight)
     ]
     for parent, name, child in found:
-        setattr(parent, name, ServingLinear(child, weights))
+        setattr(parent, name, ServingLinear([child]).pack(weights))
     return len(found)

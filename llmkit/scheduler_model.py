@@ -20,6 +20,7 @@ import torch
 from llmkit.config_engine import ServeEngineConfig, Weights
 from llmkit.model import Loaded
 from llmkit.scheduler_linear import lay_out
+from llmkit.scheduler_llama import LeanLlama, is_llama
 from llmkit.scheduler_prefix import PrefixStore
 from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
 
@@ -66,8 +67,10 @@ class ServingModel(Protocol):
 class SlotModel:
     """One call for all requests, over preallocated slots."""
 
-    def __init__(self, loaded: Loaded, cfg: ServeEngineConfig, shape: Shape) -> None:
-        self._model, self._device = loaded.model, loaded.device
+    def __init__(
+        self, loaded: Loaded, cfg: ServeEngineConfig, shape: Shape, lean: LeanLlama | None
+    ) -> None:
+        self._model, self._device, self._lean = loaded.model, loaded.device, lean
         self._max_batch = cfg.max_batch
         self.limit = cfg.max_cache_tokens
         width = cfg.max_cache_tokens // cfg.max_batch
@@ -76,7 +79,8 @@ class SlotModel:
         self._store = PrefixStore(shape, cfg.prefix_tokens, cfg.block, *place)
         self._most = cfg.max_cache_tokens + cfg.prefix_tokens
         self._seats: list[Seat] = []
-        install(loaded.model)
+        if lean is None:
+            install(loaded.model)
 
     def take(self, need: int) -> Seat | None:
         taken = {seat.slot for seat in self._seats}
@@ -124,19 +128,26 @@ class SlotModel:
         order = sorted(range(len(parts)), key=lambda i: (len(parts[i][1]) > 1, parts[i][0].slot))
         chosen = [parts[place] for place in order]
         step = Step(self._slots, [Part(s.slot, s.length, len(ids)) for s, ids in chosen])
-        flat = torch.tensor([[token for _, ids in chosen for token in ids]])
-        ends = torch.tensor([len(ids) for _, ids in chosen]).cumsum(0) - 1
-        with attending(step):
-            logits: torch.Tensor = self._model(
-                input_ids=flat.to(self._device),
-                position_ids=step.positions[None],
-                use_cache=False,
-                logits_to_keep=ends.to(self._device),
-            ).logits[0]
+        flat = torch.tensor([token for _, ids in chosen for token in ids], device=self._device)
+        counts = torch.tensor([len(ids) for _, ids in chosen], device=self._device)
+        logits = self._logits(step, flat, counts.cumsum(0) - 1)
         for seat, ids in chosen:
             seat.length += len(ids)
         back = sorted(range(len(order)), key=order.__getitem__)
         return logits if back == order == sorted(order) else logits[back]
+
+    def _logits(self, step: Step, flat: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        if self._lean is not None:
+            return self._lean(step, flat, ends)
+        with attending(step):
+            out = self._model(
+                input_ids=flat[None],
+                position_ids=step.positions[None],
+                use_cache=False,
+                logits_to_keep=ends,
+            )
+        logits: torch.Tensor = out.logits[0]
+        return logits
 
     def held(self) -> tuple[int, int]:
         return sum(seat.length for seat in self._seats) + self._store.held, self._most
@@ -193,17 +204,24 @@ class PlainModel:
 def serving_model(loaded: Loaded, cfg: ServeEngineConfig) -> ServingModel:
     """SlotModel where it computes what the model itself does, else PlainModel.
 
-    The model is changed: its attention, and its linear layers where cfg.weights says so.
+    `loaded.model` is the scheduler's from now on: its attention changes, and where weights are
+    packed it cannot be called otherwise any more.
     """
     with torch.inference_mode():
         shape = _shape(loaded)
         if shape is not None:
-            # A small one is tried first: the buffers of a real one may be large.
-            if _agrees(loaded, shape):
+            wanted = _own_logits(loaded)
+            # Small ones are tried first: the buffers of a real one may be large.
+            if is_llama(loaded.model):
+                lean = LeanLlama(loaded.model)
+                if _agrees(loaded, shape, lean, wanted):
+                    lean.pack(cfg.weights)
+                    return SlotModel(loaded, cfg, shape, lean)
+            if _agrees(loaded, shape, None, wanted):
                 lay_out(loaded.model, cfg.weights)
-                return SlotModel(loaded, cfg, shape)
+                return SlotModel(loaded, cfg, shape, None)
             loaded.model.set_attn_implementation(loaded.config.attention)
-    lay_out(loaded.model, cfg.weights)
+        lay_out(loaded.model, cfg.weights)
     log.warning("%s: requests are computed one by one, without reuse", loaded.config.name)
     return PlainModel(loaded, cfg)
 
@@ -235,21 +253,31 @@ def _shape(loaded: Loaded) -> Shape | None:
     return Shape(len(cache.layers), heads, key, value) if dtype == loaded.dtype else None
 
 
-def _agrees(loaded: Loaded, shape: Shape) -> bool:
-    """Whether two requests, read in pieces by a small SlotModel, give the model's own logits."""
-    model, device = loaded.model, loaded.device
-    vocabulary = model.config.get_text_config().vocab_size
-    prompts = [[(7 * n + 3) % vocabulary for n in range(9)], [n % vocabulary for n in range(5)]]
-    wanted = torch.stack(
-        [model(input_ids=torch.tensor([p], device=device)).logits[0, -1] for p in prompts]
-    ).float()
+def _prompts(loaded: Loaded) -> list[list[int]]:
+    size = loaded.model.config.get_text_config().vocab_size
+    return [[(7 * n + 3) % size for n in range(9)], [n % size for n in range(5)]]
+
+
+def _own_logits(loaded: Loaded) -> torch.Tensor:
+    """What the model itself makes of two prompts, [2, vocabulary]."""
+    made = [
+        loaded.model(input_ids=torch.tensor([ids], device=loaded.device)).logits[0, -1]
+        for ids in _prompts(loaded)
+    ]
+    return torch.stack(made).float()
+
+
+def _agrees(loaded: Loaded, shape: Shape, lean: LeanLlama | None, wanted: torch.Tensor) -> bool:
+    """Whether a small SlotModel that reads both prompts in pieces makes the same of them."""
+    one, two = _prompts(loaded)
     try:
-        small = SlotModel(loaded, ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, None), shape)
+        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, None)
+        small = SlotModel(loaded, cfg, shape, lean)
         seats = [small.take(16), small.take(16)]
         assert seats[0] is not None and seats[1] is not None
-        small.forward([(seats[0], prompts[0][:4]), (seats[1], prompts[1][:4])])
-        small.forward([(seats[0], prompts[0][4:8])])
-        made = small.forward([(seats[0], prompts[0][8:]), (seats[1], prompts[1][4:])]).float()
+        small.forward([(seats[0], one[:4]), (seats[1], two[:4])])
+        small.forward([(seats[0], one[4:8])])
+        made = small.forward([(seats[0], one[8:]), (seats[1], two[4:])]).float()
     except Exception:  # whatever a model of an unknown kind does
         log.debug("slots do not work for %s", loaded.config.name, exc_info=True)
         return False

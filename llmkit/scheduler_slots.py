@@ -95,23 +95,26 @@ class _Group:
     count: int  # of tokens, of each slot
     end: int  # of the longest
     positions: torch.Tensor  # [slots, count]
+    dtype: torch.dtype
+    even: bool = True  # all end at the same position
     masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None) -> torch.Tensor | None:
-        """Which keys are seen: bool [slots, 1, count, end], or None where all are."""
+        """What is added to scores, [slots, 1, count, end]; None where all keys are seen."""
         if window not in self.masks:
             self.masks[window] = self._mask(window)
         return self.masks[window]
 
     def _mask(self, window: int | None) -> torch.Tensor | None:
-        if self.slots == self.count == 1 and (window is None or self.end <= window):
+        if self.count == 1 and self.even and (window is None or self.end <= window):
             return None
         place = torch.arange(self.end, device=self.positions.device)
         query = self.positions[:, None, :, None]
         seen = place <= query
         if window is not None:
             seen &= place > query - window
-        return seen
+        hidden = torch.zeros(seen.shape, dtype=self.dtype, device=seen.device)
+        return hidden.masked_fill_(~seen, -torch.inf)
 
 
 class Step:
@@ -122,14 +125,15 @@ class Step:
 
     def __init__(self, slots: Slots, parts: Sequence[Part]) -> None:
         self.slots = slots
-        device = slots.keys.device
+        device, dtype = slots.keys.device, slots.keys.dtype
         flat = [place for p in parts for place in range(p.position, p.position + p.count)]
         owners = [p.slot for p in parts for _ in range(p.count)]
         self.positions = torch.tensor(flat, device=device)  # [tokens]
         owner = torch.tensor(owners, device=device)
-        heads = torch.arange(slots.shape.heads, device=device)[:, None]
-        # [heads × tokens]: where each head's key goes in a layer, [slots × heads × width, size]
-        self.places = ((owner * slots.shape.heads + heads) * slots.width + self.positions).flatten()
+        heads = torch.arange(slots.shape.heads, device=device)
+        # [tokens × heads]: where a token's keys go in a layer, [slots × heads × width, size]
+        rows = owner[:, None] * slots.shape.heads + heads
+        self.places = (rows * slots.width + self.positions[:, None]).flatten()
         self.groups: list[_Group] = []
         start = 0
         for part in parts:
@@ -142,11 +146,43 @@ class Step:
                 and part.slot == last.slot + last.slots
             ):
                 last.slots += 1
+                last.even &= last.end == end
                 last.end = max(last.end, end)
                 last.positions = torch.cat([last.positions, here])
             else:
-                self.groups.append(_Group(start, part.slot, 1, part.count, end, here))
+                self.groups.append(_Group(start, part.slot, 1, part.count, end, here, dtype))
             start += part.count
+
+
+def attend(
+    step: Step,
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None = None,
+    window: int | None = None,
+) -> torch.Tensor:
+    """Write a step's keys and values and attend to all of each slot; [tokens, heads, size] each."""
+    keys, values = step.slots.keys[layer], step.slots.values[layer]
+    size, value_size = key.shape[-1], value.shape[-1]
+    keys.view(-1, size).index_copy_(0, step.places, key.reshape(-1, size))
+    values.view(-1, value_size).index_copy_(0, step.places, value.reshape(-1, value_size))
+    parts = []
+    for group in step.groups:
+        asked = query[group.start : group.start + group.slots * group.count]
+        asked = asked.reshape(group.slots, group.count, -1, size).transpose(1, 2)
+        held = slice(group.slot, group.slot + group.slots)
+        out = scaled_dot_product_attention(
+            asked,
+            keys[held, :, : group.end],
+            values[held, :, : group.end],
+            attn_mask=group.mask(window),
+            scale=scaling,
+            enable_gqa=True,
+        )  # [slots, heads, count, size]
+        parts.append(out.transpose(1, 2).flatten(0, 1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def attention(
@@ -159,9 +195,9 @@ def attention(
     sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of a step's tokens (1, heads, tokens, size) to their slots, keys written first.
+    """`attend` as transformers calls it: (1, heads, tokens, size) to (1, tokens, heads, size).
 
-    The result is (1, tokens, heads, size), as transformers takes it. Outside of a step: sdpa.
+    Outside of a step: sdpa.
     """
     step: Step | None = getattr(_running, "step", None)
     if step is None:
@@ -170,27 +206,9 @@ def attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **rest
         )
-    layer = module.layer_idx
-    keys, values = step.slots.keys[layer], step.slots.values[layer]
-    size = key.shape[-1]
-    keys.view(-1, size).index_copy_(0, step.places, key.reshape(-1, size))
-    values.view(-1, value.shape[-1]).index_copy_(0, step.places, value.reshape(-1, value.shape[-1]))
-    parts = []
-    for group in step.groups:
-        many = group.slots * group.count
-        asked = query[0, :, group.start : group.start + many]  # [heads, many, size]
-        asked = asked.reshape(-1, group.slots, group.count, size).transpose(0, 1)
-        held = slice(group.slot, group.slot + group.slots)
-        out = scaled_dot_product_attention(
-            asked,
-            keys[held, :, : group.end],
-            values[held, :, : group.end],
-            attn_mask=group.mask(sliding_window),
-            scale=scaling,
-            enable_gqa=True,
-        )  # [slots, heads, count, size]
-        parts.append(out.transpose(1, 2).flatten(0, 1))
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).unsqueeze(0), None
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    out = attend(step, module.layer_idx, query, key, value, scaling, sliding_window)
+    return out.unsqueeze(0), None
 
 
 def _mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:

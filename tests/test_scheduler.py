@@ -20,6 +20,7 @@ from llmkit.errors import ConfigError  # noqa: E402
 from llmkit.generate import Completion, Engine, Request  # noqa: E402
 from llmkit.model import Loaded, load_model  # noqa: E402
 from llmkit.scheduler import Busy, Cancelled, Scheduler  # noqa: E402
+from llmkit.scheduler_model import SlotModel  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -390,3 +391,46 @@ def test_a_model_of_another_kind_is_served_one_by_one(loaded: Loaded, engine: En
 def test_the_tiny_model_runs_in_slots(loaded: Loaded) -> None:
     """The other tests are about the fast way."""
     assert type(Run(loaded).scheduler._model).__name__ == "SlotModel"
+
+
+@pytest.mark.parametrize("window", [None, 12])
+def test_a_model_that_is_not_written_out_runs_in_slots_too(window: int | None) -> None:
+    """Mistral with a sliding window goes through transformers' own layers and our attention."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    build: Any = MistralConfig
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model: Any = MistralForCausalLM(
+            build(
+                vocab_size=579, hidden_size=64, intermediate_size=96, sliding_window=window, **sizes
+            )
+        ).eval()
+    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
+    tiny = load_model(validated(ModelConfig, values | {"dtype": "float32", "device": "cpu"}))
+    requests = mixed(8, 6)
+    values = yaml.safe_load((ROOT / "conf/engine/batch.yaml").read_text())
+    alone = Engine(replace(tiny, model=model), validated(EngineConfig, values), frozenset({END}))
+    wanted = alone.generate(requests)
+    run = Run(replace(tiny, model=model))
+    served = run.scheduler._model
+    assert isinstance(served, SlotModel) and (served._lean is None) == (window is not None)
+    numbers = [run.submit(request) for request in requests]
+    run.finish()
+    assert [run.results[number] for number in numbers] == wanted
+
+
+@pytest.mark.parametrize(("weights", "far"), [("plain", 0.03), ("packed", 0.03), ("int8", 0.05)])
+def test_weights_that_are_laid_out_give_the_same_logits(weights: str, far: float) -> None:
+    """Of one token and of many, as float32 has them but for what bfloat16 (or int8) rounds."""
+    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
+    exact = load_model(validated(ModelConfig, values | {"dtype": "float32", "device": "cpu"}))
+    loaded = load_model(validated(ModelConfig, values | {"dtype": "bfloat16", "device": "cpu"}))
+    ids = list(range(50, 90))
+    with torch.inference_mode():
+        wanted = exact.model(input_ids=torch.tensor([ids])).logits[0, -2:]
+        model: Any = Run(loaded, weights=weights).scheduler._model
+        seat = model.take(50)
+        made = torch.cat([model.forward([(seat, ids[:-1])]), model.forward([(seat, ids[-1:])])])
+    assert (made.float() - wanted).norm() / wanted.norm() < far
