@@ -4,9 +4,12 @@
 
 The same snapshots, the same model (smollm2_135m), LoRA of rank 32 on all linear layers, the same
 number of threads; each contender in a process of its own, in turns, so that a busy machine hits all
-alike. Real tokens: padding is not counted. Supervised: those that the loss is taken on.
+alike. Real tokens: padding is not counted; what examples share counts for each of them, and once as
+`computed`. Supervised: those that the loss is taken on.
 
-- llmkit: the steps of `python -m llmkit.train` (bfloat16, token budget, no mask, few logits);
+- llmkit: the steps of `python -m llmkit.train` in a long run (bfloat16, beginnings that examples
+  share computed once, logits at supervised positions alone, compiled layers);
+- llmkit, one by one: data.share_prefixes=false (a row an example, no mask, no compiling);
 - TRL padded: bfloat16, batches of 8 by length, loss on the completion;
 - TRL packed: bfloat16, packed to 2,048 tokens without padding, loss on the completion;
 - plain: float32, one example at a time, padded to 512.
@@ -30,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTENDERS = ("llmkit", "TRL padded", "TRL packed", "plain")
+CONTENDERS = ("llmkit", "llmkit, one by one", "TRL padded", "TRL packed", "plain")
 
 
 def options(*overrides: str) -> Any:
@@ -58,44 +61,53 @@ def examples(cfg: Any, file: Path) -> list[Any]:
     return found
 
 
-def report(tokens: int, supervised: int, seconds: float) -> None:
+def report(tokens: int, supervised: int, seconds: float, computed: int | None = None) -> None:
     """What a contender's process prints last."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"tokens": tokens / seconds, "supervised": supervised / seconds, "mb": peak}))
+    rates = {"tokens": tokens, "supervised": supervised, "computed": computed or tokens}
+    print(json.dumps({name: value / seconds for name, value in rates.items()} | {"mb": peak}))
 
 
-def ours(file: Path, seconds: float) -> None:
-    """Steps as the stage takes them."""
+def ours(file: Path, seconds: float, *, shared: bool) -> None:
+    """Steps as the stage takes them in a long run: rows of shared beginnings, compiled layers."""
     from llmkit.model import load_model
     from llmkit.train_data import Corpus, plan
-    from llmkit.train_loop import Loop, Team, add_lora
+    from llmkit.train_loop import Loop, Team, add_lora, supervised
+    from llmkit.train_tree import Forest, width
 
-    cfg = options()
+    cfg = options(f"data.share_prefixes={str(shared).lower()}")
     corpus = Corpus()
     for example in examples(cfg, file):
         corpus.examples.append(example)
         corpus.conversations.append("")
     loaded = load_model(cfg.model, trainable=True)
     loop = Loop(add_lora(loaded.model, cfg), cfg, loaded.device, loaded.dtype, Team(0, 1))
-    tokens = supervised = number = 0
+    loop.prepare(float("inf"), float("inf"))
+    row = cfg.data.tokens_per_row if shared else None
+    tokens = computed = count = number = 0
     start = 0.0
     for epoch in range(1000):
         steps = plan(
-            corpus, epoch, per_conversation=None, tokens_per_batch=cfg.data.tokens_per_batch,
+            corpus, epoch, per_conversation=None, tokens_per_row=row,
+            tokens_per_batch=cfg.data.tokens_per_batch if shared else 2048,
             tokens_per_step=cfg.data.tokens_per_step, processes=1, seed=1,
         )  # fmt: skip
         for step in steps:
-            batches = [[corpus.examples[index] for index in batch] for batch in step]
+            batches = [[[corpus.examples[i] for i in row] for row in batch] for batch in step]
+            sizes = [[len(Forest.of(row).ids) for row in batch] for batch in batches]
+            if number == 0:  # warm-up: one batch of each width, which is compiled
+                widths = [width(max(size), cfg.data.tokens_per_row) for size in sizes]
+                firsts = dict(zip(widths, batches, strict=True))
+                for batch in firsts.values():
+                    loop.step([batch], 0, cfg.optim.lr)
+                start = time.perf_counter()
             loop.step(batches, number, cfg.optim.lr)
             number += 1
-            if number == 1:  # the first is warm-up
-                start = time.perf_counter()
-                continue
-            for batch in batches:
-                tokens += sum(len(example.ids) for example in batch)
-                supervised += sum(len(e.ids) - e.prompt_length for e in batch)
+            tokens += sum(len(e.ids) for batch in batches for row in batch for e in row)
+            computed += sum(map(sum, sizes))
+            count += supervised(batches)
             if time.perf_counter() - start >= seconds:
-                report(tokens, supervised, time.perf_counter() - start)
+                report(tokens, count, time.perf_counter() - start, computed)
                 return
 
 
@@ -207,12 +219,26 @@ def contend(name: str, file: Path, seconds: float) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    if name == "llmkit":
-        ours(file, seconds)
+    if name.startswith("llmkit"):
+        ours(file, seconds, shared=name == "llmkit")
     elif name == "plain":
         plain(file, seconds)
     else:
         trl(file, seconds, packed=name.endswith("packed"))
+
+
+def whole_conversations(lines: list[str], count: int) -> list[str]:
+    """About so many snapshots, with all that augment made of a conversation on a machine."""
+    groups: dict[Any, list[str]] = {}
+    for line in lines:
+        meta = json.loads(line)["meta"]
+        groups.setdefault((meta["conversation"], meta["seed"]), []).append(line)
+    found: list[str] = []
+    for key in random.Random(7).sample(sorted(groups), len(groups)):
+        if len(found) >= count:
+            break
+        found += groups[key]
+    return found
 
 
 def main() -> None:
@@ -230,11 +256,11 @@ def main() -> None:
     names = [name for name in CONTENDERS if given.trl or not name.startswith("TRL")]
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        augment = [sys.executable, "-m", "llmkit.augment", "experiment=small"]
+        augment = [sys.executable, "-m", "llmkit.augment", "scenarios_per_conversation=2"]
         subprocess.run([*augment, f"output_dir={folder}"], check=True, capture_output=True)
         lines = (Path(folder) / "training/augmented_dataset.jsonl").read_text().splitlines()
         file = Path(folder) / "drawn.jsonl"
-        file.write_text("\n".join(random.Random(7).sample(lines, min(400, len(lines)))) + "\n")
+        file.write_text("\n".join(whole_conversations(lines, 400)) + "\n")
         for _ in range(given.rounds):
             for name in names:
                 python = given.trl if name.startswith("TRL") else sys.executable
@@ -256,13 +282,14 @@ def main() -> None:
         if found
     }
     print(
-        f"{'contender':12} {'tokens/s':>10} {'supervised/s':>13} {'peak MB':>9} {'llmkit is':>10}"
+        f"{'contender':18} {'tokens/s':>10} {'computed/s':>11} {'supervised/s':>13} {'peak MB':>9}"
+        f" {'llmkit is':>10}"
     )
     for name, row in middle.items():
         ratio = middle["llmkit"]["tokens"] / row["tokens"]
         print(
-            f"{name:12} {row['tokens']:10,.0f} {row['supervised']:13,.1f} {row['mb']:9,.0f}"
-            f" {ratio:9.2f}x"
+            f"{name:18} {row['tokens']:10,.0f} {row['computed']:11,.0f} {row['supervised']:13,.1f}"
+            f" {row['mb']:9,.0f} {ratio:9.2f}x"
         )
 
 
