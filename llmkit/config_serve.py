@@ -1,0 +1,58 @@
+"""Schema of conf/serve.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from llmkit.config import STRICT, DomainConfig, Flag, Positive, Text
+from llmkit.config_engine import ServeEngineConfig
+from llmkit.config_model import ModelConfig
+from llmkit.config_prompt import PromptOptions
+
+Port = Annotated[int, Field(strict=True, ge=0, le=65535)]
+
+
+@dataclass(config=STRICT)
+class LimitsConfig:
+    """What one request, and all of them, may take."""
+
+    body_bytes: Positive
+    messages: Positive
+    max_tokens: Positive
+    seconds: Positive
+    receive_seconds: Positive
+    connections: Positive
+    drain_seconds: Positive
+
+
+@dataclass(config=STRICT)
+class SamplingConfig:
+    """What holds for requests that do not say."""
+
+    max_tokens: Positive
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+@dataclass(config=STRICT)
+class ServeConfig:
+    """conf/serve.yaml"""
+
+    domain: DomainConfig
+    model: ModelConfig
+    prompt: PromptOptions
+    engine: ServeEngineConfig
+    adapter: Text
+    names: list[Text]
+    grounded: Flag
+    host: Text
+    port: Port
+    devices: Positive
+    keys_env: Text
+    sampling: SamplingConfig
+    limits: LimitsConfig
+    cors_origins: list[Text]
+    log_contents: Flag

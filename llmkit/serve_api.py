@@ -1,0 +1,132 @@
+"""The model behind the server, as LitServe's LitAPI: `setup` loads it in the worker's process.
+
+api = Api(cfg, adapter)
+api.setup("cpu")
+request, names = api.request(job)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from litserve import LitAPI  # type: ignore[import-untyped]
+
+from llmkit.config_prompt import CallStyle
+from llmkit.config_serve import ServeConfig
+from llmkit.domain import get_domain
+from llmkit.errors import DomainError
+from llmkit.reply import ARGUMENT, TOOL
+from llmkit.serve_worker import SHELL, Refused, split_system
+
+if TYPE_CHECKING:
+    from llmkit.generate import Request
+    from llmkit.scheduler import Scheduler
+
+
+class Api(LitAPI):  # type: ignore[misc]
+    """What a worker needs of the config; the model after `setup`."""
+
+    scheduler: Scheduler = None  # type: ignore[assignment]  # until `setup`
+
+    def __init__(self, cfg: ServeConfig, adapter: Path | None) -> None:
+        super().__init__()
+        self.cfg, self.adapter = cfg, adapter
+
+    def setup(self, device: str) -> None:
+        """Load model, renderer and grammars, and begin to schedule."""
+        from llmkit.grammar import Grammars
+        from llmkit.model import load_model
+        from llmkit.prompt import renderer
+        from llmkit.scheduler import Scheduler
+
+        cfg = self.cfg
+        self.domain = get_domain(cfg.domain.name)
+        loaded = load_model(replace(cfg.model, device=device), self.adapter)
+        self.renderer = renderer(loaded.tokenizer, cfg.prompt, self.domain, self.adapter)
+        width = loaded.model.config.get_text_config().vocab_size
+        self.grammars = Grammars(loaded.tokenizer, self.renderer.stop_ids, width)
+        longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        scheduler = Scheduler(loaded, cfg.engine, self.renderer.stop_ids)
+        self.longest = min(scheduler.limit, longest or scheduler.limit)
+        self.scheduler = scheduler
+
+    def predict(self, x: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("requests go through the scheduler")
+
+    def request(self, job: Mapping[str, Any]) -> tuple[Request, dict[str, str] | None]:
+        """A job for the scheduler, and the tools that may be called (see serve_worker.answer).
+
+        Raises Refused, PromptError, PromptTooLong and GrammarError.
+        """
+        from llmkit.generate import Request
+
+        style = self.renderer.options.call_style
+        system, context, messages = split_system(job["messages"], style)
+        if system is not None and job["system_prompt"] is not None:
+            raise Refused(400, "system_prompt and a system message do not go together")
+        system = job["system_prompt"] if system is None else system
+        if job["system_context"] is not None:
+            context = job["system_context"]
+        ids = self.renderer.prompt_ids(
+            messages, context or "", system_prompt=system, tools=job["tools"]
+        )
+        room = self.longest - len(ids)
+        if room < 1:
+            raise Refused(
+                400, f"the prompt has {len(ids):,} tokens, all that the model can read",
+                "context_length_exceeded",
+            )  # fmt: skip
+        grammar, names = self._constrain(job, context, style)
+        made = Request(
+            tuple(ids), min(job["max_tokens"], room), job["temperature"], job["top_p"],
+            job["seed"], tuple(job["stop"]), grammar,
+        )  # fmt: skip
+        return made, names
+
+    def _constrain(
+        self, job: Mapping[str, Any], context: str | None, style: CallStyle
+    ) -> tuple[Any, dict[str, str] | None]:
+        """The grammar of the answer, and the tools that it may call."""
+        choice = job["tool_choice"]
+        if job["schema"] is not None:
+            if job["tools"] and choice != "none" and choice != "auto":
+                raise Refused(400, "response_format and a tool that must be called do not agree")
+            return self.grammars.for_schema(job["schema"]), None
+        tools = job["tools"]
+        if tools is None:
+            tools = [self.domain.tool_schema(self._state(context))]
+        if choice == "none" or not tools:
+            if choice not in ("none", "auto"):
+                raise Refused(400, f"tool_choice={choice!r} without tools")
+            return (self.grammars.for_tools(tools, "none", style) if tools else None), None
+        grammar = self.grammars.for_tools(tools, choice, style)
+        if isinstance(choice, Mapping):
+            tools = [tool for tool in tools if tool["name"] == choice["name"]]
+        return grammar, _names(tools)
+
+    def _state(self, context: str | None) -> Any:
+        """The machine that the context tells of; None where there is none to be held to."""
+        if not self.cfg.grounded or not (context or "").strip():
+            return None
+        try:
+            return self.domain.parse_context(context or "")
+        except DomainError as error:
+            raise Refused(
+                400, f"system_context cannot be read: {error}; without it, or with tools of"
+                " its own, a request is not held to a machine", "invalid_context",
+            ) from error  # fmt: skip
+
+
+def _names(tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = {tool["name"]: tool["name"] for tool in tools}
+    takes = [
+        tool["name"]
+        for tool in tools
+        if ARGUMENT in ((tool.get("parameters") or {}).get("properties") or {})
+    ]
+    if takes:
+        names[SHELL] = TOOL if TOOL in takes else takes[0]
+    return names
