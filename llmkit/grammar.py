@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmkit.config_prompt import CallStyle
@@ -27,26 +28,48 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ToolChoice = str | Mapping[str, Any]  # auto, none, required or {"name": …}
-KEPT = 64  # compiled grammars; one for a machine's commands is about 10 MB
+KEPT = 64  # compiled grammars
+STATES = 50_000  # of a grammar's lexer, which all requests share and add to; up to 2 KB each
 
 
 class GrammarError(ConfigError):
     """A schema that cannot be compiled, or a tool choice that names no tool."""
 
 
+class _Full(GrammarError):
+    """The lexer has no room for another state."""
+
+
+class _Compiled:
+    """A grammar, and the matcher that requests copy."""
+
+    def __init__(self, compile_it: Callable[[], Any]) -> None:
+        self._compile = compile_it
+        self._lock = threading.Lock()
+        self.matcher = compile_it()
+
+    def renewed(self, old: Any) -> Any:
+        """A matcher without the states that filled the old one."""
+        with self._lock:
+            if self.matcher is old:
+                self.matcher = self._compile()
+            return self.matcher
+
+
 class Constraint:
     """The grammar of one request: llmkit.generate's `Grammar`. Not for two requests at once."""
 
-    def __init__(self, matcher: Any, width: int, stop_ids: frozenset[int]) -> None:
-        self._fresh = matcher
-        self._matcher = matcher.deep_copy()
+    def __init__(self, compiled: _Compiled, width: int, stop_ids: frozenset[int]) -> None:
+        self._compiled = compiled
+        self._origin = compiled.matcher
+        self._matcher = self._origin.deep_copy()
         self._read: list[int] = []
         self._width = width
         self._stops = sorted(stop_ids)
 
     def start(self) -> Constraint:
         """The same grammar for another request."""
-        return Constraint(self._fresh, self._width, frozenset(self._stops))
+        return Constraint(self._compiled, self._width, frozenset(self._stops))
 
     def mask(self, ids: Sequence[int]) -> torch.Tensor:
         """Which tokens may follow `ids`: bool [width]. A stop token may exactly where the answer is
@@ -54,6 +77,21 @@ class Constraint:
 
         Raises GrammarError when `ids` are not of this grammar, or it is too large to go on.
         """
+        return self._with_room(self._mask, ids)
+
+    def allows(self, ids: Sequence[int], token: int) -> bool:
+        """Whether `token` may follow `ids`: what the mask says of it, for far less than a mask."""
+        return self._with_room(self._allows, ids, token)
+
+    def _with_room(self, ask: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return ask(*args)
+        except _Full:
+            self._origin = self._compiled.renewed(self._origin)
+            self._matcher, self._read = self._origin.deep_copy(), []
+            return ask(*args)
+
+    def _mask(self, ids: Sequence[int]) -> torch.Tensor:
         import torch
 
         self._follow(ids)
@@ -69,12 +107,14 @@ class Constraint:
             raise GrammarError("the grammar leaves no way to go on")
         return allowed
 
-    def allows(self, ids: Sequence[int], token: int) -> bool:
-        """Whether `token` may follow `ids`; a hundredth of what a mask costs."""
+    def _allows(self, ids: Sequence[int], token: int) -> bool:
         self._follow(ids)
         if token in self._stops:
-            return bool(self._matcher.is_accepting())
-        return self._matcher.validate_tokens([token]) == 1
+            found = bool(self._matcher.is_accepting())
+        else:
+            found = self._matcher.validate_tokens([token]) == 1
+        self._check()
+        return found
 
     def _follow(self, ids: Sequence[int]) -> None:
         """Read what is new in `ids`; go back first where they differ from what was read."""
@@ -86,13 +126,14 @@ class Constraint:
             del self._read[same:]
         for token in ids[same:]:
             if not self._matcher.consume_token(token):
-                why = _first(self._matcher.get_error())
-                raise GrammarError(f"token {token} is not of the grammar: {why}")
+                self._check(f"token {token} is not of the grammar")
             self._read.append(token)
 
-    def _check(self) -> None:
+    def _check(self, what: str = "the grammar cannot go on") -> None:
         if self._matcher.is_error():
-            raise GrammarError(f"the grammar cannot go on: {_first(self._matcher.get_error())}")
+            error = _first(self._matcher.get_error())
+            full = error.startswith("lexer error")
+            raise (_Full if full else GrammarError)(f"{what}: {error}")
 
 
 class Grammars:
@@ -108,6 +149,7 @@ class Grammars:
         width: int | None = None,
         *,
         kept: int = KEPT,
+        states: int = STATES,
     ) -> None:
         try:
             from llguidance.hf import from_tokenizer
@@ -117,8 +159,8 @@ class Grammars:
         self._width = size if width is None else width
         self._stop_ids = stop_ids
         self._tokenizer = from_tokenizer(tokenizer, max(size, self._width), sorted(stop_ids))
-        self._kept = kept
-        self._compiled: OrderedDict[str, Any] = OrderedDict()
+        self._kept, self._states = kept, states
+        self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
         self._lock = threading.Lock()
 
     def for_tools(
@@ -164,23 +206,25 @@ class Grammars:
         return self._constraint(json_rule(schema))
 
     def _constraint(self, lark: str) -> Constraint:
-        return Constraint(self._compile(lark), self._width, self._stop_ids)
+        with self._lock:
+            found = self._compiled.get(lark)
+            if found is not None:
+                self._compiled.move_to_end(lark)
+        if found is None:
+            found = _Compiled(partial(self._compile, lark))
+            with self._lock:
+                self._compiled[lark] = found
+                while len(self._compiled) > self._kept:
+                    self._compiled.popitem(last=False)
+        return Constraint(found, self._width, self._stop_ids)
 
     def _compile(self, lark: str) -> Any:
-        from llguidance import LLMatcher
+        from llguidance import LLMatcher, LLParserLimits
 
-        with self._lock:
-            matcher = self._compiled.get(lark)
-            if matcher is not None:
-                self._compiled.move_to_end(lark)
-                return matcher
-        matcher = LLMatcher(self._tokenizer, lark, log_level=0)
+        limits = LLParserLimits(max_lexer_states=self._states, verbose_errors=False)
+        matcher = LLMatcher(self._tokenizer, lark, log_level=0, limits=limits)
         if matcher.is_error():
             raise GrammarError(f"the schema cannot be compiled: {_first(matcher.get_error())}")
-        with self._lock:
-            self._compiled[lark] = matcher
-            while len(self._compiled) > self._kept:
-                self._compiled.popitem(last=False)
         return matcher
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -175,6 +175,7 @@ def test_text_that_may_be_written_is_read_as_text(style: CallStyle, pieces: list
         assert allowed
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**9), style=st.sampled_from(CallStyle))
 def test_a_command_drawn_at_random_keeps_to_its_schema(seed: int, style: CallStyle) -> None:
     """pattern, minLength and maxLength hold for whatever is drawn, and the reply is one command."""
@@ -186,6 +187,7 @@ def test_a_command_drawn_at_random_keeps_to_its_schema(seed: int, style: CallSty
         jsonschema.validate({"command": reply.command}, schema["parameters"])
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**9))
 def test_a_call_drawn_at_random_keeps_to_its_schema(seed: int) -> None:
     """enum, pattern, maxLength, bounds and references hold: JSON that validates, always."""
@@ -197,6 +199,7 @@ def test_a_call_drawn_at_random_keeps_to_its_schema(seed: int) -> None:
         jsonschema.validate(dict(found.arguments), WEATHER["parameters"])
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**9))
 def test_an_answer_in_a_schema_is_json_that_validates(seed: int) -> None:
     """response_format: nothing but a value as the schema says."""
@@ -297,6 +300,25 @@ def test_what_is_compiled_is_kept_and_bounded() -> None:
         few.for_schema({"const": text})
     assert len(few._compiled) == 2
     assert any('"a"' in lark for lark in few._compiled)
+
+
+def test_a_lexer_that_is_full_begins_anew() -> None:
+    """What requests share grows with what is written; when it is full, nobody notices."""
+    pattern = "^([a-z]{3,40} [0-9]{2,50})*$"
+    small, large = Grammars(TOKENIZER, STOPS, states=70), Grammars(TOKENIZER, STOPS)
+    schema, draw, used = tool(pattern=pattern), random.Random(0), []
+    for _ in range(20):
+        one, other = (g.for_tools([schema], "required", SHELL) for g in (small, large))
+        assert one is not None and other is not None
+        ids: list[int] = []
+        for _ in range(40):
+            mask = one.mask(ids)
+            assert torch.equal(mask, other.mask(ids))
+            ids.append(draw.choice([t for t in mask.nonzero().flatten().tolist() if t != END]))
+            if ids[-1] in STOPS:
+                break
+        used.append(one._origin)
+    assert any(matcher is not used[0] for matcher in used)
 
 
 # With a model
