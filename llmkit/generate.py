@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from llmkit.model import Loaded
 
 
+_FEW = 256  # tokens that top_p looks at first
+
+
 class Grammar(Protocol):
     """What constrains a completion, one for each request."""
 
@@ -223,7 +226,7 @@ class Engine:
         self, rows: list[_Row], logits: torch.Tensor, finish: Callable[[int, Completion], None]
     ) -> list[int]:
         """Add a token to each row; the places of those that go on."""
-        greedy = logits.argmax(-1).tolist()
+        greedy = likeliest(logits).tolist()
         kept = []
         for place, row in enumerate(rows):
             token = greedy[place]
@@ -257,6 +260,18 @@ class Engine:
         return str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+def likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """argmax of [rows, vocabulary]: of blocks first, whose maxima a CPU finds ten times as fast."""
+    import torch
+
+    block = 256
+    rows = torch.arange(len(logits), device=logits.device)
+    blocks = torch.nn.functional.pad(logits, (0, -logits.shape[1] % block), value=-torch.inf)
+    blocks = blocks.view(len(logits), -1, block)
+    best = blocks.amax(-1).argmax(-1)
+    return best * block + blocks[rows, best].argmax(-1)
+
+
 def choose(
     request: Request, ids: Sequence[int], generator: torch.Generator | None, logits: torch.Tensor
 ) -> int:
@@ -270,9 +285,21 @@ def choose(
             logits = logits.masked_fill(~allowed, -torch.inf)
     if generator is None:
         return int(logits.argmax())
-    chances = (logits / request.temperature).softmax(-1)
+    scores = logits / request.temperature
+    places = None
     if request.top_p < 1:
-        ordered, places = chances.sort(descending=True, stable=True)
+        total = scores.logsumexp(0)
+        # A few nearly always hold it; to sort all would take ten times as long.
+        best, places = scores.topk(min(_FEW, len(scores)))
+        chances = (best - total).exp().double()
+        if len(best) < len(scores) and chances.sum() < request.top_p:
+            best, places = scores.sort(descending=True, stable=True)
+            chances = (best - total).exp().double()
         # the likeliest always stays
-        chances[places[ordered.cumsum(-1) - ordered >= request.top_p]] = 0
-    return int(torch.multinomial(chances, 1, generator=generator))
+        chances = chances[chances.cumsum(0) - chances < request.top_p]
+    else:
+        chances = scores.softmax(0).double()
+    sums = chances.cumsum(0)
+    drawn = torch.rand((), generator=generator, dtype=torch.float64) * sums[-1]
+    place = min(int(torch.searchsorted(sums, drawn, right=True)), len(sums) - 1)
+    return place if places is None else int(places[place])

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.errors import ConfigError, LlmkitError
-from llmkit.generate import Completion, Request, choose
+from llmkit.generate import Completion, Request, choose, likeliest
 from llmkit.scheduler_text import TextStream
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Scheduler:
             ready = [place for place, (row, _) in enumerate(parts) if not row.unread()]
             if ready:
                 logits = logits[ready] if len(ready) < len(parts) else logits
-                greedy = logits.argmax(-1).tolist()
+                greedy = likeliest(logits).tolist()
                 for place, token, scores in zip(ready, greedy, logits, strict=True):
                     self._advance(parts[place][0], token, scores)
         return True

@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError  # noqa: E402
-from llmkit.generate import Completion, Engine, Request  # noqa: E402
+from llmkit.generate import Completion, Engine, Request, choose, likeliest  # noqa: E402
 from llmkit.model import Loaded, load_model  # noqa: E402
 from llmkit.scheduler import Busy, Cancelled, Scheduler  # noqa: E402
 from llmkit.scheduler_model import SlotModel  # noqa: E402
@@ -434,3 +434,33 @@ def test_weights_that_are_laid_out_give_the_same_logits(weights: str, far: float
         seat = model.take(50)
         made = torch.cat([model.forward([(seat, ids[:-1])]), model.forward([(seat, ids[-1:])])])
     assert (made.float() - wanted).norm() / wanted.norm() < far
+
+
+@pytest.mark.parametrize("size", [5, 256, 1000])
+def test_the_likeliest_is_the_first_of_the_largest(size: int) -> None:
+    """As argmax has it, ties included."""
+    logits = torch.randint(0, 4, (20, size), generator=torch.Generator().manual_seed(3)).float()
+    assert likeliest(logits).tolist() == [row.index(max(row)) for row in logits.tolist()]
+
+
+def test_top_p_draws_in_proportion_from_the_fewest_that_reach_it() -> None:
+    """Chances 0.5, 0.3, 0.15, 0.05: top_p=0.8 draws the first two, 5 to 3; 0.81 a third."""
+    logits = torch.tensor([0.05, 0.5, 0.15, 0.3]).log()
+    generator = torch.Generator().manual_seed(1)
+    for top_p, shares in (
+        (0.79, {1: 5 / 8, 3: 3 / 8}),
+        (0.9, {1: 50 / 95, 3: 30 / 95, 2: 15 / 95}),
+    ):
+        request = Request((1,), 1, temperature=1.0, top_p=top_p)
+        drawn = [choose(request, [], generator, logits) for _ in range(2000)]
+        assert set(drawn) == set(shares)
+        for token, share in shares.items():
+            assert abs(drawn.count(token) / 2000 - share) < 0.05
+
+
+def test_top_p_over_many_tokens_keeps_enough() -> None:
+    """Of 1,000 equal chances, half are drawn from."""
+    request = Request((1,), 1, temperature=1.0, top_p=0.4995)
+    generator = torch.Generator().manual_seed(1)
+    drawn = {choose(request, [], generator, torch.zeros(1000)) for _ in range(1000)}
+    assert len(drawn) > 256 and max(drawn) < 500
