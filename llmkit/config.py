@@ -183,6 +183,19 @@ class FilesystemConfig:
 
 
 @dataclass(config=STRICT)
+class MachineConfig:
+    """What a domain draws machines from, in the stages that need some."""
+
+    disk: DiskConfig
+    boot: BootConfig
+    hostnames: NamesConfig
+    usernames: NamesConfig
+    timezones: TimezonesConfig
+    locale: LocaleConfig
+    filesystem: FilesystemConfig
+
+
+@dataclass(config=STRICT)
 class NoiseConfig:
     """Slips in what the person types.
 
@@ -209,17 +222,10 @@ class SplitConfig:
 
 
 @dataclass(config=STRICT)
-class AugmentConfig:
+class AugmentConfig(MachineConfig):
     """conf/augment.yaml."""
 
     domain: DomainConfig
-    disk: DiskConfig
-    boot: BootConfig
-    hostnames: NamesConfig
-    usernames: NamesConfig
-    timezones: TimezonesConfig
-    locale: LocaleConfig
-    filesystem: FilesystemConfig
     noise: NoiseConfig
     split: SplitConfig
     conversations: FilePath | None

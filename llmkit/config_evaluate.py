@@ -10,20 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from llmkit.config import (
     STRICT,
-    BootConfig,
     Count,
-    DiskConfig,
     DomainConfig,
     FilePath,
-    FilesystemConfig,
     Flag,
     Int,
-    LocaleConfig,
-    NamesConfig,
+    MachineConfig,
     Positive,
     Resume,
     Text,
-    TimezonesConfig,
 )
 from llmkit.config_engine import EngineConfig
 from llmkit.config_model import ModelConfig
@@ -50,20 +45,13 @@ class RemoteConfig:
 
 
 @dataclass(config=STRICT)
-class EvaluateConfig:
+class EvaluateConfig(MachineConfig):
     """conf/evaluate.yaml"""
 
     domain: DomainConfig
     model: ModelConfig
     prompt: PromptOptions
     engine: EngineConfig
-    disk: DiskConfig
-    boot: BootConfig
-    hostnames: NamesConfig
-    usernames: NamesConfig
-    timezones: TimezonesConfig
-    locale: LocaleConfig
-    filesystem: FilesystemConfig
     adapter: Text
     cases: FilePath | None
     backend: Backend

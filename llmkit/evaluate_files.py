@@ -23,6 +23,7 @@ from llmkit.errors import ConfigError, OutputError
 from llmkit.evaluate_run import Result, result_from_dict, result_to_dict
 from llmkit.output import write_whole
 
+ADAPTER = "adapter_config.json"
 RUN, RESULTS, REPORT = "run.json", "results.jsonl", "report.json"
 
 
@@ -48,6 +49,8 @@ def open_run(
     Raises ConfigError when the folder holds another evaluation and `resume` is set, OutputError
     when it cannot be written.
     """
+    if (folder / ADAPTER).is_file():
+        raise ConfigError(f"output_dir={folder} is an adapter's folder: name another one")
     digest = hash_of(identity)
     kept: list[Result] = []
     if resume and (folder / RUN).is_file():

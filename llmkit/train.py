@@ -288,6 +288,8 @@ class _Run:
         check_finite(self.pending)
 
     def _log(self, lr: float, share: float, epoch: int) -> None:
+        from llmkit.train_files import note_metrics
+
         self._read_losses()
         self.recent = sum(loss for _, loss in self.pending) / len(self.pending)
         self.pending = []
@@ -306,6 +308,8 @@ class _Run:
         self.metrics.append(line)
         if self.tracker is not None:
             self.tracker.log(line, self.step_number)
+        if self.crew.leads:
+            note_metrics(self.folder, self.metrics)
         left = max(seconds * (1 - share) / share, 0.0) if share > 0 else None
         self.progress.update(line, left)
 

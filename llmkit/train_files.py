@@ -48,6 +48,12 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     write_whole(folder / CHECKPOINT, buffer.getvalue())
 
 
+def note_metrics(folder: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """The figures so far beside the checkpoint, for those who watch a run."""
+    lines = [json.dumps(line) + "\n" for line in metrics]
+    write_whole(folder / CHECKPOINT.parent / "metrics.jsonl", "".join(lines))
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The folder's checkpoint, or None. Raises ConfigError when it cannot be read."""
     import torch

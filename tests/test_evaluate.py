@@ -24,7 +24,7 @@ from llmkit.evaluate import Local, evaluate_adapter, local, run
 from llmkit.evaluate_cases import from_dict, load_cases, machine_of, to_dict
 from llmkit.evaluate_compare import NO_WINNER
 from llmkit.evaluate_compare import compare as compared
-from llmkit.evaluate_files import read_results
+from llmkit.evaluate_files import open_run, read_results
 from llmkit.evaluate_openai import Remote
 from llmkit.evaluate_run import Answer, OnAnswer, run_cases, summarize
 from llmkit.report import bars
@@ -429,3 +429,13 @@ def test_a_sweep_ranks_the_adapters(run_stage, tmp_path: Path) -> None:
     assert [row["adapter"] for row in board["adapters"]] == ["a", "b/c"]
     assert board["verdict"] == NO_WINNER
     assert (tmp_path / "out/b/c/report.html").is_file()
+
+
+def test_results_do_not_go_into_an_adapters_folder(tmp_path: Path) -> None:
+    """output_dir=ADAPTER is a slip of the pen."""
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with (
+        pytest.raises(ConfigError, match="adapter's folder"),
+        open_run(tmp_path, {}, get_domain("installer"), resume=True),
+    ):
+        pass
