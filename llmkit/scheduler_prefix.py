@@ -47,8 +47,8 @@ class PrefixStore:
     ) -> None:
         self.block = block
         count = tokens // block
-        # [layers, blocks, heads, block, size]
-        head = (shape.layers, count, shape.heads, block)
+        # [layers, heads, blocks × block, size]: blocks in a row are one stretch, as in a slot
+        head = (shape.layers, shape.heads, count * block)
         self._keys = torch.empty((*head, shape.key), dtype=dtype, device=device)
         self._values = torch.empty((*head, shape.value), dtype=dtype, device=device)
         self._free = list(reversed(range(count)))
@@ -76,13 +76,16 @@ class PrefixStore:
 
     def load(self, blocks: Sequence[int], length: int, slots: Slots, slot: int) -> None:
         """Copy the first `length` tokens of matched blocks into a slot."""
-        if not length:
-            return
-        chosen = torch.tensor(blocks, device=self._keys.device)
-        for kept, held in ((self._keys, slots.keys), (self._values, slots.values)):
-            for layer in range(len(kept)):
-                found = kept[layer, chosen].transpose(0, 1).flatten(1, 2)  # [heads, tokens, size]
-                held[layer, slot, :, :length] = found[:, :length]
+        first = 0
+        while first < len(blocks):
+            last = first  # of blocks that lie one behind the other
+            while last + 1 < len(blocks) and blocks[last + 1] == blocks[last] + 1:
+                last += 1
+            start, end = first * self.block, min((last + 1) * self.block, length)
+            place = blocks[first] * self.block
+            for kept, held in ((self._keys, slots.keys), (self._values, slots.values)):
+                held[:, slot, :, start:end] = kept[:, :, place : place + end - start]
+            first = last + 1
 
     def save(self, tokens: Sequence[int], slots: Slots, slot: int) -> None:
         """Keep what a slot holds from its start: `tokens`. What is kept already is not copied."""
@@ -141,11 +144,9 @@ class PrefixStore:
     ) -> None:
         """Make a node hold `tokens`, which lie in the slot from `start`; some it may hold by now."""
         begin, end = len(node.tokens), len(tokens)
-        self._keys[:, node.block, :, begin:end] = slots.keys[
-            :, slot, :, start + begin : start + end
-        ]
-        self._values[:, node.block, :, begin:end] = slots.values[
-            :, slot, :, start + begin : start + end
-        ]
+        place = node.block * self.block
+        for kept, held in ((self._keys, slots.keys), (self._values, slots.values)):
+            new = held[:, slot, :, start + begin : start + end]
+            kept[:, :, place + begin : place + end] = new
         node.tokens = tokens
         self.held += end - begin

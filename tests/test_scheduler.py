@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -21,6 +23,8 @@ from llmkit.generate import Completion, Engine, Request, choose, likeliest  # no
 from llmkit.model import Loaded, load_model  # noqa: E402
 from llmkit.scheduler import Busy, Cancelled, Scheduler  # noqa: E402
 from llmkit.scheduler_model import SlotModel  # noqa: E402
+from llmkit.scheduler_prefix import PrefixStore, common_length  # noqa: E402
+from llmkit.scheduler_slots import Shape, Slots  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -464,3 +468,40 @@ def test_top_p_over_many_tokens_keeps_enough() -> None:
     generator = torch.Generator().manual_seed(1)
     drawn = {choose(request, [], generator, torch.zeros(1000)) for _ in range(1000)}
     assert len(drawn) > 256 and max(drawn) < 500
+
+
+def markers(tokens: tuple[int, ...]) -> list[float]:
+    """A number for each token that depends on all before it, as its keys do."""
+    return [float(hash(tokens[: end + 1]) % 10_007) for end in range(len(tokens))]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=14).map(tuple), max_size=12),
+    st.integers(1, 5),
+    st.integers(0, 60),
+)
+def test_what_is_found_is_what_was_kept(
+    sequences: list[tuple[int, ...]], block: int, room: int
+) -> None:
+    """The longest common head while there is room; never more than that; always the right keys."""
+    shape = Shape(layers=2, heads=2, key=1, value=3)
+    place = (torch.float32, torch.device("cpu"))
+    slots = Slots(shape, 28, 14, *place)
+    store = PrefixStore(shape, room, block, *place)
+    saved: list[tuple[int, ...]] = []
+    for tokens in sequences:
+        length, blocks = store.match(tokens)
+        longest = max((common_length(tokens, other) for other in saved), default=0)
+        full = sum(-(-len(other) // block) for other in saved) * block > room
+        assert length <= longest and (full or length == longest)
+        store.load(blocks, length, slots, 0)
+        wanted = markers(tokens)
+        assert slots.keys[1, 0, 1, :length, 0].tolist() == wanted[:length]
+        assert slots.values[0, 0, 0, :length, 2].tolist() == wanted[:length]
+        for held in (slots.keys, slots.values):
+            held[:, 1, :, : len(tokens)] = torch.tensor(wanted)[:, None]
+        store.save(tokens, slots, 1)
+        saved.append(tokens)
+        assert store.held <= room
+        if len(tokens) + block <= room:
+            assert store.match(tokens)[0] == len(tokens)
