@@ -185,3 +185,19 @@ def test_an_extended_partition_in_use_stays_extended() -> None:
     ]  # fmt: skip
     state = run("sfdisk --part-type /dev/sda 1 S", state=run("sfdisk --delete /dev/sda 5", state=state))
     assert [(p.type, p.role) for p in state.disks[0].partitions] == [("82", "primary")]
+
+
+def test_the_default_end_of_a_gap_below_a_mib() -> None:
+    """1 GiB, GPT: the last 2,015 usable sectors give a partition of 2,014."""
+    state = SystemState(disks=(Disk("sda", 1 << 30),))
+    state = run("sfdisk /dev/sda", "label: gpt\n775M,+,swap\n,2349,\n1023M,,\n", state)
+    assert rows(state)[-1] == (3, 2095104, 2097117)
+
+
+@pytest.mark.parametrize(("label", "kind"), [("gpt", None), ("dos", "00")])
+def test_fdisk_t_with_an_answer_that_is_no_type(label: str, kind: str | None) -> None:
+    """An empty one is asked again; +1G ends the question."""
+    state = run("sfdisk /dev/sda", f"label: {label}\n2048,200M\n")
+    before = state.disks[0].partitions[0].type
+    state = run("fdisk /dev/sda", "t\n\n+1G\nw\n", state)
+    assert state.disks[0].partitions[0].type == (kind or before)

@@ -221,7 +221,9 @@ def sfdisk(draw: Draw, state: SystemState) -> Command:
     disk = draw(disks(state))
     kind = draw(st.sampled_from("sssaNdtlA" if disk.partitions else "s"))
     protective = any(part.type == "ee" for part in disk.partitions)  # sfdisk leaves it alone
-    if kind in "aN" and (protective or _odd_extended(disk)):
+    extended = any(part.role == "extended" for part in disk.partitions)
+    # -N lets a primary partition grow into an extended one, up to its logical ones and a sector more
+    if (kind in "aN" and (protective or _odd_extended(disk))) or (kind == "N" and extended):
         kind = "s"
     quiet = ("-q",) if draw(st.booleans()) else ()
     if kind == "d":

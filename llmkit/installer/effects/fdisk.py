@@ -167,12 +167,12 @@ class _Dialogue:
         entry = self._pick()
         while entry is not None:
             text = self.line()
-            if text in ("L", "l"):
+            if text in ("L", "l", ""):
                 continue
             kind = self._type(text)
             if kind is not None:
                 self._set_type(entry, kind)
-                return
+            return  # what it does not know leaves the type as it was
 
     def _type(self, text: str) -> str | None:
         if self.table.kind == "gpt":
@@ -183,7 +183,7 @@ class _Dialogue:
             return gpt.SFDISK_GPT.get(text) or (lower if gpt.GUID.fullmatch(lower) else None)
         if re.fullmatch(r"[0-9a-fA-F]{1,2}", text):
             return text.lower().zfill(2)
-        return gpt.SFDISK_MBR.get(text)
+        return gpt.SFDISK_MBR.get(text, "00")  # as the real one, which warns
 
     def _set_type(self, entry: Entry, kind: str) -> None:
         if self.table.kind == "msdos" and gpt.is_extended(kind) != (entry.role == "extended"):

@@ -149,12 +149,12 @@ class Table:
         return align_in_range(first, first, self.last_free(first), self.grain)
 
     def gpt_end(self, start: int) -> int:
-        """The default end: the gap's; at the end of the disk, pulled back to a boundary."""
+        """The default end: the gap's; at the end of the disk, pulled back to a boundary, or by one
+        sector where there is none."""
         last = self.last_free(start)
         if last != self.last:
             return last
-        pulled = (last + 1) // self.grain * self.grain - 1
-        return pulled if pulled > start else last
+        return align_in_range(last, start, last, self.grain) - 1
 
     def add_gpt(self, wanted: Wanted) -> Entry:
         """Raises:
