@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ToolChoice = str | Mapping[str, Any]  # auto, none, required or {"name": …}
 KEPT = 64  # compiled grammars
 STATES = 50_000  # of a grammar's lexer, which all requests share and add to; up to 2 KB each
+SYMBOLS = 20_000  # of a grammar; 1,000 properties are about as many
+
+_MALFORMED = (ValueError, TypeError, AttributeError, RecursionError)  # of what a client sends
 
 
 class GrammarError(ConfigError):
@@ -198,12 +201,17 @@ class Grammars:
             if style is CallStyle.shell:
                 return self._constraint(command_terminal(found, free, thinking))
             return self._constraint(call_rules(found, free, thinking))
-        except ValueError as error:
-            raise GrammarError(str(error)) from error
+        except _MALFORMED as error:
+            raise GrammarError(f"the tools cannot be read: {error}") from error
 
     def for_schema(self, schema: Mapping[str, Any]) -> Constraint:
         """The grammar of an answer that is JSON, as the schema says; raises GrammarError."""
-        return self._constraint(json_rule(schema))
+        if not isinstance(schema, Mapping):
+            raise GrammarError("a JSON Schema must be an object")
+        try:
+            return self._constraint(json_rule(schema))
+        except _MALFORMED as error:
+            raise GrammarError(f"the schema cannot be read: {error}") from error
 
     def _constraint(self, lark: str) -> Constraint:
         with self._lock:
@@ -221,8 +229,12 @@ class Grammars:
     def _compile(self, lark: str) -> Any:
         from llguidance import LLMatcher, LLParserLimits
 
-        limits = LLParserLimits(max_lexer_states=self._states, verbose_errors=False)
+        limits = LLParserLimits(
+            max_lexer_states=self._states, max_grammar_size=SYMBOLS, verbose_errors=False
+        )
         matcher = LLMatcher(self._tokenizer, lark, log_level=0, limits=limits)
+        if not matcher.is_error():
+            matcher.compute_logit_bias()  # some faults show only here
         if matcher.is_error():
             raise GrammarError(f"the schema cannot be compiled: {_first(matcher.get_error())}")
         return matcher

@@ -34,6 +34,7 @@ _JSON = {  # as json.dumps writes, and as models are taught
     "item_separator": ", ",
     "key_separator": ": ",
     "json_allow_general_unicode_escapes": False,
+    "coerce_one_of": True,  # read as anyOf
 }
 
 

@@ -255,10 +255,32 @@ def test_what_cannot_be_is_an_error(tools: list[Any], choice: Any, message: str)
         grammars().for_tools(tools, choice, SHELL)
 
 
-def test_a_schema_that_cannot_be_compiled_is_an_error() -> None:
-    """Unknown types and keywords that are not supported are named."""
-    with pytest.raises(ConfigError, match="compiled"):
-        grammars().for_schema({"type": "strange"})
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+BAD: list[Any] = [
+    {"type": "strange"}, {"enum": 5}, {"properties": 5}, {"allOf": 3, "type": "string"}, {"$ref": "#"},
+    {"$ref": "http://localhost:1/x"}, {"not": {"type": "string"}}, {"pattern": "(", "type": "string"},
+    {"const": "\ud800"}, {"type": "string", "pattern": "(?=a)b"}, nested(300), nested(30_000), 5, None,
+    {"enum": [f"x{number}" for number in range(100_000)]},
+
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(BAD)))  # some cannot be printed
+def test_a_schema_that_cannot_be_compiled_is_an_error(number: int) -> None:
+    """Malformed, unsupported, recursive without end, too deep or too large: an error and no crash."""
+    schema = BAD[number]
+    with pytest.raises(ConfigError):
+        grammars().for_schema(schema)
+    bad = {"name": "f", "parameters": {"properties": {"x": schema}, "required": ["x"]}}
+    if schema != {"$ref": "#"}:  # there it is an object within an object, without end but no fault
+        with pytest.raises(ConfigError):
+            grammars().for_tools([bad], "auto", JSON)
 
 
 def test_no_tools_are_no_constraint() -> None:
