@@ -175,8 +175,9 @@ class Table:
             usual = self.gpt_end(start)
             if end not in (usual, last) and not wanted.exact and end - start >= self.grain:
                 end = align_in_range(end, start, usual, self.grain) - 1
-        # Sectors that were given exactly may reach into the next partition: only writing fails.
-        reach = self.last if wanted.exact and wanted.size is not None else last
+        # Sectors that were given exactly, and a size in a gap without a whole MiB, may reach into
+        # the next partition: only writing fails.
+        reach = self.last if wanted.size is not None else last
         if end < start or end > reach:
             raise CommandFailed(f"partition {number} does not fit there")
         return self._append(wanted, number, start, end, "primary", gpt.LINUX)
