@@ -9,19 +9,13 @@ makes a like one cheaper. See docs/serving.md for the routes, the limits and how
 
 from __future__ import annotations
 
-import logging
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.errors import ConfigError, LlmkitError, MissingExtra
 from llmkit.stage import stage
-
-if TYPE_CHECKING:
-    from llmkit.serve_server import LlmServer
-
-log = logging.getLogger("llmkit.serve")
 
 
 def serve(cfg: ServeConfig) -> None:
@@ -32,16 +26,17 @@ def serve(cfg: ServeConfig) -> None:
         ConfigError: the adapter, the model or the devices are not there.
         LlmkitError: the port is taken, or the model cannot be loaded.
     """
-    server = server_of(cfg)
+    adapter = checked(cfg)
     listener = listen(cfg.host, cfg.port)
     from llmkit.serve_log import log_as_json
+    from llmkit.serve_server import LlmServer
 
     log_as_json()
-    server.run_on(listener)
+    LlmServer(cfg, adapter).run_on(listener)
 
 
-def server_of(cfg: ServeConfig) -> LlmServer:
-    """The server of a config, not yet running; nothing is loaded."""
+def checked(cfg: ServeConfig) -> Path | None:
+    """The adapter's folder. Raises what can be known to fail before anything is loaded."""
     from importlib.util import find_spec
 
     for package in ("litserve", "llguidance"):
@@ -50,10 +45,7 @@ def server_of(cfg: ServeConfig) -> LlmServer:
     from llmkit.model_adapter import adapter_path
 
     get_domain(cfg.domain.name)
-    adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
-    from llmkit.serve_server import LlmServer
-
-    return LlmServer(cfg, adapter)
+    return adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -49,7 +49,10 @@ class Api(LitAPI):  # type: ignore[misc]
         width = loaded.model.config.get_text_config().vocab_size
         self.grammars = Grammars(loaded.tokenizer, self.renderer.stop_ids, width)
         longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        scheduler = Scheduler(loaded, cfg.engine, self.renderer.stop_ids)
+        # The pool counts who runs and who waits; requests that come at once wait here for a moment
+        # even where there is room.
+        engine = replace(cfg.engine, queue=cfg.engine.max_batch + cfg.engine.queue)
+        scheduler = Scheduler(loaded, engine, self.renderer.stop_ids)
         self.longest = min(scheduler.limit, longest or scheduler.limit)
         self.scheduler = scheduler
 

@@ -205,7 +205,7 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, but headers must be there in time and of a bounded size."""
 
     seconds = 20.0  # until a request's headers are complete; set by the stage
-    _since = 0
+    _since = 0  # bytes of headers that are not complete
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -213,22 +213,22 @@ class Protocol(HttpToolsProtocol):
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._idle():
-            self._since += len(data)
-            if self._since > _HEADER_BYTES:
+        if self.cycle is not None and not self.cycle.response_complete:  # a request is there
+            self._forget()
+            return
+        if self._timer is None:
+            self._expect()
+        self._since += len(data)
+        if self._since > _HEADER_BYTES and not self.transport.is_closing():
+            if self.cycle is None:
                 self.send_400_response("The headers are too large.")
-        else:
-            self._since = 0
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._expect()
+            else:  # or a body that nobody reads, whose request has its answer
+                self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         body = orjson.dumps({"success": False, "error": msg})
@@ -239,17 +239,14 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _expect(self) -> None:
-        """From now on, the next request's headers are due (an idle connection ends earlier)."""
+        """From now on, a request's headers are due."""
+        self._timer = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _forget(self) -> None:
+        self._since = 0
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(self.seconds, self._late)
-
-    def _late(self) -> None:
-        if self._idle() and not self.transport.is_closing():
-            self.transport.close()
-
-    def _idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+            self._timer = None
 
 
 class Server(uvicorn.Server):

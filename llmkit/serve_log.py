@@ -34,13 +34,13 @@ class _Json(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Everything that this process logs, as JSON on stderr."""
+    """Everything that this process logs, as JSON on stderr; again after packages set up their own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "litserve"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "litserve", "transformers"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True

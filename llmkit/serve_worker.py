@@ -25,6 +25,7 @@ from llmkit.config_prompt import CallStyle
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import FORMAT, PromptError, PromptTooLong
 from llmkit.reply import parse_reply
+from llmkit.serve_log import log_as_json
 
 if TYPE_CHECKING:
     from llmkit.generate import Completion
@@ -47,8 +48,6 @@ def work(api: Api, device: str, connection: Connection) -> None:
     """Load the model on `device` and answer until the pipe ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the server decides when its workers end
         signal.signal(number, signal.SIG_IGN)
-    from llmkit.serve_log import log_as_json
-
     log_as_json()
     Worker(api, device, connection).run()
 
@@ -72,6 +71,7 @@ class Worker:
         except Exception as error:
             self._fail(error)
             return
+        log_as_json()  # transformers has a handler of its own by now
         threading.Thread(target=self._prepare_all, daemon=True).start()
         self._send({"op": "ready"})
         self.api.scheduler.run(threading.Event())
