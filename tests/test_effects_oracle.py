@@ -141,7 +141,7 @@ def test_sgdisk_o_leaves_a_damaged_table_damaged() -> None:
     "script",
     [
         "label: gpt\n143M,,linux\n,9.5M,swap\nsize=444M, type=U\n,105379,S\n",
-        "label: gpt\n108M,,S\n,57322,R\n,2236MiB,home\nsize=721MiB, type=L\n,105379,S\n",
+        "label: gpt\n108M,,S\n,57322,R\n,2236MiB,home\nsize=721MiB, type=L\n",
     ],
 )
 def test_a_gpt_that_overlaps_is_not_written_and_the_old_table_is_gone(script: str) -> None:
