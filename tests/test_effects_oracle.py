@@ -154,6 +154,10 @@ def test_a_gpt_that_overlaps_is_not_written_and_the_old_table_is_gone(script: st
     assert caught.value.status == 1
     assert caught.value.state is not None
     assert caught.value.state.disks[0].table is None
+    old = run("sfdisk /dev/sda", "label: gpt\n2048,100M\n", state)
+    with pytest.raises(CommandFailed) as caught:  # over a GPT nothing is wiped
+        run("sfdisk /dev/sda", script, old)
+    assert caught.value.state in (None, old)
 
 
 @pytest.mark.parametrize(

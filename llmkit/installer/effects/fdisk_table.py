@@ -391,19 +391,18 @@ class Table:
         """Put the table on the disk. A partition in use stays as the kernel has it.
 
         Raises:
-            CommandFailed: two partitions of a GPT overlap; what was there before a new table was
-                wiped by then.
+            CommandFailed: two partitions of a GPT overlap; an msdos table that was there before a
+                new GPT was wiped by then, another GPT was not.
         """
         disk = state.disk(self.disk.name)
         assert disk is not None  # it was read from this state
         unit = disk.sector
         if self.kind == "gpt" and self._overlaps():
             events: tuple[Event, ...] = ()
-            if self.fresh and self.wipes:
-                magics = ((510, 512), (unit, unit + 8), (disk.size - unit, disk.size))
-                state = devices.set_signature(state, disk.path, None)
-                disk = state.disk(disk.name) or disk
-                state, events = layout.commit(state, disk, None, (), written=magics, backup=False)
+            if self.fresh and disk.table == "msdos":
+                state, events = layout.commit(
+                    state, disk, None, (), written=((510, 512),), backup=None
+                )
             raise CommandFailed("sfdisk: partitions overlap", state=state, events=events)
         parts = [
             Partition(
