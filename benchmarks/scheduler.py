@@ -52,39 +52,41 @@ class Bench:
         import torch
 
         from llmkit.config_engine import EngineConfig, ServeEngineConfig
-        from llmkit.config_model import ModelConfig
         from llmkit.generate import Engine
-        from llmkit.model import load_model
         from llmkit.stage_errors import validated
 
         torch.set_num_threads(args.threads)
-        changed = {"dtype": args.dtype, "device": "cpu"}
-        self.loaded = load_model(
-            validated(ModelConfig, values(f"model/{args.model}") | changed), None
-        )
+        self.args = args
         self.engine = Engine(
-            self.loaded, validated(EngineConfig, values("engine/batch")), frozenset()
+            self.load(), validated(EngineConfig, values("engine/batch")), frozenset()
         )
         self.serve = validated(
             ServeEngineConfig, values("engine/serve") | {"weights": args.weights}
         )
 
+    def load(self) -> Any:
+        """The weights; each scheduler packs its own."""
+        from llmkit.config_model import ModelConfig
+        from llmkit.model import load_model
+        from llmkit.stage_errors import validated
+
+        changed = {"dtype": self.args.dtype, "device": "cpu"}
+        return load_model(validated(ModelConfig, values(f"model/{self.args.model}") | changed))
+
     def scheduler(self, **changes: Any) -> Any:
         from llmkit.scheduler import Scheduler
 
-        return Scheduler(self.loaded, replace(self.serve, **changes), frozenset())
+        return Scheduler(self.load(), replace(self.serve, **changes), frozenset())
 
-    def decode(self, rows: int, length: int, tokens: int) -> None:
+    def decode(self, made: Any, rows: int, length: int, tokens: int) -> None:
         """Tokens a second of `rows` answers, all being written."""
         from llmkit.generate import Request
 
         def requests(count: int) -> list[Request]:
-            return [Request(prompt(length, row), count) for row in range(rows)]
+            return [Request(prompt(length, 100 * rows + row), count) for row in range(rows)]
 
-        made = self.scheduler()
-        for request in requests(tokens + 64):
-            made.submit(request, on_done=nothing)
-        while made.stats()["generated_tokens"] < rows or made.stats()["waiting"]:
+        numbers = [made.submit(request, on_done=nothing) for request in requests(tokens + 64)]
+        while made.stats()["waiting"] or not all(row.ids for row in made._running):
             made.step()
 
         def steps() -> None:
@@ -92,6 +94,9 @@ class Bench:
                 made.step()
 
         wall, cpu = timed(steps)
+        for number in numbers:
+            made.cancel(number)
+        made.step()
         print(f"| decode, {rows} rows | scheduler | {rows * tokens / wall:.1f} |", end="")
         print(f" {rows * tokens / cpu:.1f} | {1000 * cpu / tokens:.1f} |", flush=True)
         short = timed(lambda: self.engine.generate(requests(2)))
@@ -140,8 +145,9 @@ def main() -> None:
     bench = Bench(args)
     print("| what | by | tokens/s (wall) | tokens/s (processor) | processor ms a step |")
     print("|---|---|---:|---:|---:|")
+    made = bench.scheduler()
     for rows in args.rows:
-        bench.decode(rows, args.prompt, args.tokens)
+        bench.decode(made, rows, args.prompt, args.tokens)
     print("\n| what | by | TTFT ms (wall) | TTFT ms (processor) |\n|---|---|---:|---:|")
     bench.second_turn(args.prompt)
 

@@ -179,9 +179,13 @@ class Scheduler:
                 logits = self._model.forward([(row.seat, ids) for row, ids in parts])  # type: ignore[misc]
             except Exception as error:  # out of memory, …: the requests fail, the server goes on
                 log.exception("a step failed")
-                if not self._running:
+                failed = list(self._running)
+                with self._changed:
+                    if not failed and self._waiting:  # it could not even join
+                        failed.append(self._waiting.popleft())
+                if not failed:
                     raise
-                for row in list(self._running):
+                for row in failed:
                     self._leave(row, error, keep=False)
                 return True
             self._counts["steps"] += 1

@@ -505,3 +505,22 @@ def test_what_is_found_is_what_was_kept(
         assert store.held <= room
         if len(tokens) + block <= room:
             assert store.match(tokens)[0] == len(tokens)
+
+
+def test_a_step_that_fails_fails_its_requests_and_no_others(
+    loaded: Loaded, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that run get the error; the next ones are answered."""
+    run = Run(loaded)
+    requests = mixed(3, 8)
+    lost = run.submit(requests[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(run.scheduler._model, "forward", lambda parts: 1 / 0)
+        assert run.scheduler.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(run.scheduler._model, "take", lambda need: 1 / 0)
+        other = run.submit(requests[1])
+        assert run.scheduler.step()
+    assert isinstance(run.results[lost], ZeroDivisionError)
+    assert isinstance(run.results[other], ZeroDivisionError)
+    assert run.answer(requests[2]) == engine.generate(requests[2:])[0]
