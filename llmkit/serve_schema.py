@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
+import jsonschema_rs
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -156,6 +157,8 @@ class _Asked(_Model):
         if len(self.messages) > limits.messages:
             said = f"{len(self.messages):,} messages, more than {limits.messages:,}"
             raise ApiError(400, said, "too_many_messages", "messages")
+        for place, tool in enumerate(tools or ()):
+            _meant(tool.parameters, f"tools.{place}.parameters")
         wanted = sampling.max_tokens if max_tokens is None else max_tokens
         if wanted > limits.max_tokens:
             said = f"max_tokens={wanted:,} is more than {limits.max_tokens:,}"
@@ -249,6 +252,12 @@ def _choice(
     return choice
 
 
+def _meant(schema: Mapping[str, Any] | None, place: str) -> None:
+    """Refuse what is no JSON Schema before anything reads it."""
+    if schema is not None and not jsonschema_rs.meta.is_valid(schema):
+        raise ApiError(400, f"{place}: no JSON Schema", "invalid_schema", place)
+
+
 def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
     if wanted is None or wanted.type == "text":
         return None
@@ -256,6 +265,7 @@ def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
         return {"type": "object"}
     if wanted.json_schema is None:
         raise ApiError(400, "response_format.json_schema is required", None, "response_format")
+    _meant(wanted.json_schema.schema_, "response_format.json_schema.schema")
     return wanted.json_schema.schema_
 
 

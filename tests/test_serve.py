@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("litserve")
+
+from tests.test_serve_parts import FIELDS, VALUES
 
 KEY = "s3cret"
 SAY = {"messages": [{"role": "user", "content": "list disks"}]}
@@ -104,7 +108,7 @@ class Running:
         text = self.ask("GET", "/metrics").body.decode()
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
 
-    def healthy(self, within: float = 120) -> None:
+    def healthy(self, within: float = 200) -> None:
         """Wait until it answers."""
         self.until(lambda: self.ask("GET", "/health").status == 200, within)
 
@@ -163,7 +167,7 @@ def listens(server: Running) -> Running:
         server.port = int(found[1]) if found else 0
         return server.port
 
-    server.until(port, 120)
+    server.until(port, 200)
     return server
 
 
@@ -175,7 +179,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, ..
         start(folder / "a", "limits.body_bytes=200000", "limits.messages=50", keys=f"k1,{KEY}"),
         start(
             folder / "b", "limits.seconds=5", "limits.receive_seconds=1", "engine.queue=1",
-            "engine.max_batch=3", "limits.max_tokens=5000",
+            "engine.max_batch=3", "limits.max_tokens=7900",
             "cors_origins=['https://example.org']",
         ),
         start(folder / "c", "model.chat_template=/nowhere.jinja"),
@@ -399,6 +403,11 @@ WRONG: dict[str, bytes] = {
             "a schema that is none": {
                 "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}
             },
+            "a tool's schema that is none": {
+                "tools": [
+                    {"type": "function", "function": {"name": "a", "parameters": {"properties": 5}}}
+                ]
+            },
             "no schema": {"response_format": {"type": "json_schema"}},
         }.items()
     },
@@ -419,6 +428,15 @@ def test_wrong_requests_are_refused(server: Running, path: str) -> None:
         assert path.startswith("/v1") or body["success"] is False
     assert found == dict.fromkeys(WRONG, (400, True))
     assert server.post("/generate", {**SAY, "max_tokens": 1}).status == 200
+
+
+@settings(max_examples=40)
+@given(body=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
+def test_no_body_is_the_servers_error(server: Running, body: dict[str, Any]) -> None:
+    """Whatever stands in a request, it is answered or refused."""
+    whole = {**CHAT, "max_tokens": 2, "stream": None, **body}
+    for path in ("/generate", "/v1/chat/completions"):
+        assert server.post(path, whole).status in (200, 400, 404)
 
 
 def test_the_reason_names_the_field(server: Running) -> None:
@@ -542,7 +560,7 @@ def test_browsers_are_let_in_where_the_config_says(small: Running, server: Runni
 def test_an_answer_that_takes_too_long(small: Running) -> None:
     """504 after limits.seconds, and its slot is free."""
     began = time.monotonic()
-    answer = small.post("/generate", {**letters(4500), "max_tokens": 5000})
+    answer = small.post("/generate", {**letters(30000), "max_tokens": 7900})
     assert (answer.status, answer.json()["success"]) == (504, False)
     assert time.monotonic() - began < 7
     small.until(lambda: small.metric("llmkit_engine_active") == 0, 1)
@@ -625,7 +643,7 @@ def test_sigterm_lets_running_requests_finish(small: Running) -> None:
 def refusal(server: Running) -> tuple[int, str]:
     """The exit code of a server that ends by itself, and what it says beside its log."""
     try:
-        code = server.process.wait(timeout=100)
+        code = server.process.wait(timeout=200)
     finally:
         server.process.kill()
         server.process.wait()
