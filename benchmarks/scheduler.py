@@ -1,8 +1,8 @@
 """Decode speed and time to first token: the scheduler beside the engine of offline batches.
 
-    python benchmarks/scheduler.py [--model smollm2_135m] [--prompt 600] [--tokens 24] [--threads 1]
+    python benchmarks/scheduler.py [--model smollm2_135m] [--prompt 600] [--common 0] [--tokens 24] [--threads 1]
 
-Random prompts, nothing in common, greedy, no end of turn, same weights, one process. Decoding is
+Random prompts, with --common first tokens that are the same, greedy, no end of turn, same weights, one process. Decoding is
 timed after all prompts were read; the engine's is what a long answer takes beyond a short one. The
 second turn repeats the first's prompt and answer and adds 30 tokens. Times are wall and processor
 seconds: on a busy machine the latter are the ones to compare.
@@ -82,8 +82,13 @@ class Bench:
         """Tokens a second of `rows` answers, all being written."""
         from llmkit.generate import Request
 
+        head = prompt(self.args.common, 1)
+
         def requests(count: int) -> list[Request]:
-            return [Request(prompt(length, 100 * rows + row), count) for row in range(rows)]
+            return [
+                Request(head + prompt(length - len(head), 100 * rows + row), count)
+                for row in range(rows)
+            ]
 
         numbers = [made.submit(request, on_done=nothing) for request in requests(tokens + 64)]
         while made.stats()["waiting"] or not all(row.ids for row in made._running):
@@ -138,6 +143,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--weights", default="packed")
     parser.add_argument("--prompt", type=int, default=600)
+    parser.add_argument("--common", type=int, default=0, help="first tokens that prompts share")
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, nargs="*", default=[1, 4, 16])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated, Any
 
+from pydantic import Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
 from llmkit.config import STRICT, Count, Flag, Positive
@@ -29,7 +31,7 @@ class Weights(Enum):
 
 @dataclass(config=STRICT)
 class ServeEngineConfig:
-    """conf/engine/serve.yaml: requests that come and go, for a server"""
+    """conf/engine/serve.yaml and continuous.yaml: requests that come and go"""
 
     max_batch: Positive
     max_cache_tokens: Positive
@@ -39,3 +41,16 @@ class ServeEngineConfig:
     queue: Positive
     weights: Weights
     threads: Positive | None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, EngineConfig | ServeEngineConfig):
+        return "=serve" if isinstance(value, ServeEngineConfig) else "=batch"
+    return "=serve" if "max_cache_tokens" in value else "=batch"
+
+
+# Either, told apart by what it has. (stage_errors leaves out the parts of a path that begin with =.)
+AnyEngineConfig = Annotated[
+    Annotated[EngineConfig, Tag("=batch")] | Annotated[ServeEngineConfig, Tag("=serve")],
+    Discriminator(_kind),
+]

@@ -136,6 +136,43 @@ class Scheduler:
             self._changed.notify()
         return row.id
 
+    def generate(
+        self,
+        requests: Sequence[Request],
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """A completion for each request, in their order, as generate.Engine does it; in no other
+        thread. What begins alike is submitted together, so that it is computed once.
+
+        Raises ConfigError for a request that is larger than the cache, and what went wrong.
+        """
+        done: dict[int, Completion] = {}
+
+        def finisher(index: int) -> OnDone:
+            def finish(result: Completion | Exception) -> None:
+                if isinstance(result, Exception):
+                    failed.append(result)
+                    return
+                done[index] = result
+                if on_done is not None:
+                    on_done(index, result)
+
+            return finish
+
+        failed: list[Exception] = []
+        order = deque(sorted(range(len(requests)), key=lambda index: requests[index].ids))
+        while len(done) < len(requests):
+            while order and self.stats()["waiting"] < self.cfg.queue:
+                index = order.popleft()
+                self.submit(requests[index], on_done=finisher(index))
+            self.step()
+            if failed:
+                with self._changed:
+                    self._cancelled |= self._live
+                self._drop_cancelled()
+                raise failed[0]
+        return [done[index] for index in range(len(requests))]
+
     def cancel(self, id: int) -> None:
         """End a request at the next step, if it has not ended. From any thread."""
         with self._changed:
@@ -234,7 +271,7 @@ class Scheduler:
 
     def _admit(self, reading: Sequence[_Row]) -> _Row | None:
         """The first request that waits, if there is room and it should not wait any longer."""
-        from llmkit.scheduler_prefix import common_length
+        from llmkit.train_tree import common_length
 
         with self._changed:
             row = self._waiting[0] if self._waiting else None

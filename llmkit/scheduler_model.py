@@ -12,17 +12,19 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
+from llmkit import scheduler_slots
 from llmkit.config_engine import ServeEngineConfig, Weights
 from llmkit.model import Loaded
 from llmkit.scheduler_linear import lay_out
 from llmkit.scheduler_llama import LeanLlama, is_llama
 from llmkit.scheduler_prefix import PrefixStore
 from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
+from llmkit.train_tree import common_length
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Seat:
     slot: int
     need: int  # tokens, prompt and answer
     length: int = 0  # tokens that are held
+    tokens: list[int] = field(default_factory=list)  # those, of SlotModel
     cache: Any = None  # of PlainModel
 
 
@@ -79,6 +82,7 @@ class SlotModel:
         self._store = PrefixStore(shape, cfg.prefix_tokens, cfg.block, *place)
         self._most = cfg.max_cache_tokens + cfg.prefix_tokens
         self._seats: list[Seat] = []
+        self._heads: dict[tuple[Seat, ...], int] = {}  # of seats that decode together
         if lean is None:
             install(loaded.model)
 
@@ -115,6 +119,7 @@ class SlotModel:
         length, blocks = self._store.match(tokens)
         self._store.load(blocks, length, self._slots, seat.slot)
         seat.length = length
+        seat.tokens = list(tokens[:length])
 
     @torch.inference_mode()
     def save(self, seat: Seat, tokens: Sequence[int]) -> None:
@@ -128,13 +133,31 @@ class SlotModel:
         order = sorted(range(len(parts)), key=lambda i: (len(parts[i][1]) > 1, parts[i][0].slot))
         chosen = [parts[place] for place in order]
         step = Step(self._slots, [Part(s.slot, s.length, len(ids)) for s, ids in chosen])
+        for group in step.groups:
+            if group.count == 1 and self._device.type == "cpu":
+                seats = tuple(s for s, _ in chosen[group.start : group.start + group.slots])
+                group.head = self._head(seats)
         flat = torch.tensor([token for _, ids in chosen for token in ids], device=self._device)
         counts = torch.tensor([len(ids) for _, ids in chosen], device=self._device)
         logits = self._logits(step, flat, counts.cumsum(0) - 1)
         for seat, ids in chosen:
             seat.length += len(ids)
+            seat.tokens += ids
         back = sorted(range(len(order)), key=order.__getitem__)
         return logits if back == order == sorted(order) else logits[back]
+
+    def _head(self, seats: tuple[Seat, ...]) -> int:
+        """How many first tokens seats share, if it pays to read them once."""
+        longest = max(seat.length for seat in seats)
+        if (len(seats) - 1) * longest < scheduler_slots.WORTH:
+            return 0
+        if seats not in self._heads:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            first = seats[0].tokens
+            self._heads[seats] = min(common_length(first, seat.tokens) for seat in seats)
+        head = self._heads[seats]
+        return head if (len(seats) - 1) * head >= scheduler_slots.WORTH else 0
 
     def _logits(self, step: Step, flat: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         if self._lean is not None:

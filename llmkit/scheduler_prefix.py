@@ -17,15 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 from llmkit.scheduler_slots import Shape, Slots
-
-
-def common_length(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
-    """How many first tokens two sequences share, the first `start` of which are known to."""
-    count = start
-    end = min(len(one), len(other))
-    while count < end and one[count] == other[count]:
-        count += 1
-    return count
+from llmkit.train_tree import common_length
 
 
 @dataclass(eq=False, slots=True)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from llmkit import scheduler_slots  # noqa: E402
 from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError  # noqa: E402
@@ -23,9 +24,10 @@ from llmkit.generate import Completion, Engine, Request, choose, likeliest  # no
 from llmkit.model import Loaded, load_model  # noqa: E402
 from llmkit.scheduler import Busy, Cancelled, Scheduler  # noqa: E402
 from llmkit.scheduler_model import SlotModel  # noqa: E402
-from llmkit.scheduler_prefix import PrefixStore, common_length  # noqa: E402
+from llmkit.scheduler_prefix import PrefixStore  # noqa: E402
 from llmkit.scheduler_slots import Shape, Slots  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
+from llmkit.train_tree import common_length  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 END = 2  # <|im_end|> of the tiny model
@@ -122,6 +124,36 @@ def test_any_mix_gives_what_the_engine_gives(loaded: Loaded, engine: Engine, see
     assert [run.results[number] for number in numbers] == engine.generate(requests)
     assert run.stat("cache_tokens") <= run.stat("cache_limit")
     assert run.stat("active") == run.stat("waiting") == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_head_that_is_read_once_for_all_changes_nothing(
+    loaded: Loaded, engine: Engine, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention in two parts, to what requests share and to what is their own, is attention."""
+    used = []
+    headed = scheduler_slots._headed
+    monkeypatch.setattr(scheduler_slots, "WORTH", 4)
+    monkeypatch.setattr(
+        scheduler_slots,
+        "_headed",
+        lambda group, *rest: used.append(group.head) or headed(group, *rest),
+    )
+    draw = random.Random(seed)
+    head = tuple(draw.randrange(3, 400) for _ in range(23))
+    requests = [
+        replace(r, ids=head[: draw.randrange(10, 24)] + r.ids[: draw.randrange(1, 30)])
+        for r in mixed(16, seed)
+    ]
+    run = Run(loaded)
+    numbers = []
+    for request in requests:
+        numbers.append(run.submit(request))
+        for _ in range(draw.randrange(0, 3)):
+            run.scheduler.step()
+    run.finish()
+    assert [run.results[number] for number in numbers] == engine.generate(requests)
+    assert len(used) > 20 and max(used) >= 10
 
 
 def test_greedy_answers_are_those_of_transformers(loaded: Loaded) -> None:
@@ -524,3 +556,19 @@ def test_a_step_that_fails_fails_its_requests_and_no_others(
     assert isinstance(run.results[lost], ZeroDivisionError)
     assert isinstance(run.results[other], ZeroDivisionError)
     assert run.answer(requests[2]) == engine.generate(requests[2:])[0]
+
+
+def test_many_at_once_as_the_engine_does_it(loaded: Loaded, engine: Engine) -> None:
+    """generate: all requests, more than may wait, in their order; the engine's greedy answers."""
+    draw = random.Random(4)
+    trunk = [draw.randrange(10, 200) for _ in range(40)]
+    requests = [
+        Request((*trunk[: draw.randrange(1, 40)], *(draw.randrange(10, 200) for _ in range(5))), 6)
+        for _ in range(25)
+    ]
+    wanted = engine.generate(requests)
+    seen: list[int] = []
+    scheduler = Run(loaded, queue=3).scheduler
+    assert scheduler.generate(requests, lambda index, _: seen.append(index)) == wanted
+    assert sorted(seen) == list(range(25))
+    assert scheduler.stats()["reused_tokens"] > 100
