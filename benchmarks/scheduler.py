@@ -1,11 +1,11 @@
 """Decode speed and time to first token: the scheduler beside the engine of offline batches.
 
-    python benchmarks/scheduler.py [--model smollm2_135m] [--prompt 600] [--common 0] [--tokens 24] [--threads 1]
+    python benchmarks/scheduler.py [--model smollm2_135m] [--prompt 600] [--common 0] [--tokens 24]
 
-Random prompts, with --common first tokens that are the same, greedy, no end of turn, same weights, one process. Decoding is
-timed after all prompts were read; the engine's is what a long answer takes beyond a short one. The
-second turn repeats the first's prompt and answer and adds 30 tokens. Times are wall and processor
-seconds: on a busy machine the latter are the ones to compare.
+Random prompts whose first `--common` tokens are the same, greedy, no end of turn, same weights, one
+process. Decoding is timed after all prompts were read; the engine's is what a long answer takes
+beyond a short one. The second turn repeats the first's prompt and answer and adds 30 tokens. Times
+are wall and processor seconds: on a busy machine the latter are the ones to compare.
 """
 
 from __future__ import annotations
