@@ -5,6 +5,7 @@
 
 For the style `shell` and `tool_call`: the first compilation, one from the cache, the masks of an
 ordinary command when nobody asked before and again, those of replies drawn at random, and `allows`.
+Processor time.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ DISKS = [{"name": "sda", "size": 500 * 10**9}, {"name": "nvme0n1", "size": 10**1
 
 
 def timed(what: Any, *args: Any) -> tuple[Any, float]:
-    started = time.perf_counter()
+    started = time.process_time()
     result = what(*args)
-    return result, (time.perf_counter() - started) * 1000
+    return result, (time.process_time() - started) * 1000
 
 
 def of_line(constraint: Constraint, ids: list[int]) -> Iterator[float]:
