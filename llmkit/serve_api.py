@@ -7,6 +7,8 @@ request, names = api.request(job)
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,32 @@ from llmkit.reply import ARGUMENT, TOOL
 from llmkit.serve_worker import SHELL, Refused, split_system
 
 if TYPE_CHECKING:
-    from llmkit.generate import Request
+    import torch
+
+    from llmkit.generate import Grammar, Request
     from llmkit.scheduler import Scheduler
+
+
+_GRAMMAR_SECONDS = 1.0  # of computing that an answer's grammar may take
+_GRAMMAR_SECONDS_A_TOKEN = 0.02  # and for each token; usual ones need 0.001 to 0.005
+
+
+class Bounded:
+    """A grammar that may not hold up the others: a small pattern can cost half a second a token."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._spent, self._tokens = 0.0, 0
+
+    def mask(self, ids: Sequence[int]) -> torch.Tensor | None:
+        """See llmkit.generate.Grammar. Raises Refused when too much time was spent."""
+        began = time.thread_time()
+        found = self._grammar.mask(ids)
+        self._spent += time.thread_time() - began
+        self._tokens += 1
+        if self._spent > _GRAMMAR_SECONDS + _GRAMMAR_SECONDS_A_TOKEN * self._tokens:
+            raise Refused(400, "the schema takes too long to follow", "schema_too_costly")
+        return found
 
 
 class Api(LitAPI):  # type: ignore[misc]
@@ -44,6 +70,7 @@ class Api(LitAPI):  # type: ignore[misc]
 
         cfg = self.cfg
         self.domain = get_domain(cfg.domain.name)
+        self._rendering = threading.Lock()  # tokenizers are not for several threads
         loaded = load_model(replace(cfg.model, device=device), self.adapter)
         self.renderer = renderer(loaded.tokenizer, cfg.prompt, self.domain, self.adapter)
         width = loaded.model.config.get_text_config().vocab_size
@@ -61,6 +88,7 @@ class Api(LitAPI):  # type: ignore[misc]
 
     def request(self, job: Mapping[str, Any]) -> tuple[Request, dict[str, str] | None]:
         """A job for the scheduler, and the tools that may be called (see serve_worker.answer).
+        From any thread.
 
         Raises Refused, PromptError, PromptTooLong and GrammarError.
         """
@@ -73,9 +101,10 @@ class Api(LitAPI):  # type: ignore[misc]
         system = job["system_prompt"] if system is None else system
         if job["system_context"] is not None:
             context = job["system_context"]
-        ids = self.renderer.prompt_ids(
-            messages, context or "", system_prompt=system, tools=job["tools"]
-        )
+        with self._rendering:
+            ids = self.renderer.prompt_ids(
+                messages, context or "", system_prompt=system, tools=job["tools"]
+            )
         room = self.longest - len(ids)
         if room < 1:
             raise Refused(
@@ -83,6 +112,9 @@ class Api(LitAPI):  # type: ignore[misc]
                 "context_length_exceeded",
             )  # fmt: skip
         grammar, names = self._constrain(job, context, style)
+        if grammar is not None:
+            grammar = Bounded(grammar)
+            grammar.mask([])  # what is compiled late is compiled here, not between others' tokens
         made = Request(
             tuple(ids), min(job["max_tokens"], room), job["temperature"], job["top_p"],
             job["seed"], tuple(job["stop"]), grammar,

@@ -252,7 +252,7 @@ def _choice(
     return choice
 
 
-def _meant(schema: Mapping[str, Any] | None, place: str) -> None:
+def _meant(schema: dict[str, Any] | None, place: str) -> None:
     """Refuse what is no JSON Schema before anything reads it."""
     if schema is not None and not jsonschema_rs.meta.is_valid(schema):
         raise ApiError(400, f"{place}: no JSON Schema", "invalid_schema", place)

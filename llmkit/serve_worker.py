@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PREPARING = 4  # threads; a schema can take seconds to compile
 SHELL = "$"  # no tool has this name
 
 
@@ -72,7 +73,8 @@ class Worker:
             self._fail(error)
             return
         log_as_json()  # transformers has a handler of its own by now
-        threading.Thread(target=self._prepare_all, daemon=True).start()
+        for _ in range(_PREPARING):
+            threading.Thread(target=self._prepare_all, daemon=True).start()
         self._send({"op": "ready"})
         self.api.scheduler.run(threading.Event())
 
@@ -100,7 +102,7 @@ class Worker:
                 self.connection.send_bytes(orjson.dumps(self._out.get()))
 
     def _receive_all(self) -> None:
-        """Cancel at once; jobs are prepared in another thread, which may take its time."""
+        """Cancel at once; jobs are prepared in other threads, which may take their time."""
         try:
             while True:
                 message = orjson.loads(self.connection.recv_bytes())

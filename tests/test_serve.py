@@ -595,6 +595,19 @@ def test_slow_clients_are_hung_up_on(small: Running, sent: bytes, expected: byte
     assert time.monotonic() - began < 3
 
 
+def test_a_costly_schema_holds_up_nobody(small: Running) -> None:
+    """It is refused or given up; meanwhile others are answered."""
+    schema = {"type": "string", "pattern": "^(a{1000}){300}$"}
+    bomb = {**SAY, "response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(small.post, "/generate", bomb)
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert small.post("/generate", {**SAY, "max_tokens": 2}).status == 200
+        assert time.monotonic() - began < 3
+        assert future.result().status in (400, 504)
+
+
 @contextmanager
 def load(server: Running, clients: int, body: Mapping[str, Any]) -> Iterator[list[Any]]:
     """That many requests under way; their futures."""
