@@ -20,7 +20,7 @@ from llmkit.config import (
     Resume,
     Text,
 )
-from llmkit.config_engine import EngineConfig
+from llmkit.config_engine import AnyEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
 
@@ -51,7 +51,7 @@ class EvaluateConfig(MachineConfig):
     domain: DomainConfig
     model: ModelConfig
     prompt: PromptOptions
-    engine: EngineConfig
+    engine: AnyEngineConfig
     adapter: Text
     cases: FilePath | None
     backend: Backend

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from llmkit.config import STRICT, FilePath, Positive
-from llmkit.config_engine import EngineConfig
+from llmkit.config_engine import AnyEngineConfig
 from llmkit.config_train import TrainConfig
 
 
@@ -17,7 +17,7 @@ class SweepConfig(TrainConfig):
     """conf/sweep.yaml. `weights` maps scorers to what they count in the score; `alpha` null
     leaves lora.alpha as it is."""
 
-    engine: EngineConfig
+    engine: AnyEngineConfig
     cases: FilePath | None
     limit: Positive | None
     max_tokens: Positive

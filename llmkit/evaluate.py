@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.config import Resume
-from llmkit.config_engine import EngineConfig
+from llmkit.config_engine import EngineConfig, ServeEngineConfig
 from llmkit.config_evaluate import Backend, EvaluateConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -151,7 +151,7 @@ def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
 def evaluate_adapter(
     model_cfg: ModelConfig,
     prompt_cfg: PromptOptions,
-    engine_cfg: EngineConfig,
+    engine_cfg: EngineConfig | ServeEngineConfig,
     adapter: Path | None,
     cases_path: Path,
     limit: int | None,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmkit.config_engine import EngineConfig
+from llmkit.config_engine import EngineConfig, ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
 from llmkit.domain import Domain
@@ -68,7 +68,7 @@ class Local:
         self,
         loaded: Loaded,
         renderer: Renderer,
-        engine: EngineConfig,
+        engine: EngineConfig | ServeEngineConfig,
         *,
         max_tokens: int,
         temperature: float = 0.0,
@@ -76,9 +76,14 @@ class Local:
         grammar: Callable[[Case], Any] | None = None,
     ) -> None:
         from llmkit.generate import Engine
+        from llmkit.scheduler import Scheduler
 
         self.renderer = renderer
-        self.engine = Engine(loaded, engine, renderer.stop_ids)
+        self.engine: Engine | Scheduler
+        if isinstance(engine, ServeEngineConfig):
+            self.engine = Scheduler(loaded, engine, renderer.stop_ids)
+        else:
+            self.engine = Engine(loaded, engine, renderer.stop_ids)
         self.max_tokens, self.temperature, self.seed = max_tokens, temperature, seed
         self.grammar = grammar
 
@@ -87,7 +92,7 @@ class Local:
         cls,
         model: ModelConfig,
         prompt: PromptOptions,
-        engine: EngineConfig,
+        engine: EngineConfig | ServeEngineConfig,
         domain: Domain,
         adapter: Path | None,
         *,

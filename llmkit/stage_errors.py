@@ -77,6 +77,8 @@ def _walk(values: Any, location: Sequence[Any]) -> tuple[list[str], Any, bool]:
     """
     path: list[str] = []
     for step in location:
+        if str(step).startswith("="):  # the tag of a union's member
+            continue
         if isinstance(values, Mapping) and step in values:
             key = step
         elif isinstance(values, Mapping) and isinstance(step, int) and step < len(values):
