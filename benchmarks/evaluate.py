@@ -1,9 +1,9 @@
-"""Cases a second: the engine's batches beside one `model.generate` after another.
+"""Cases a second: the engine beside one `model.generate` after another.
 
     python benchmarks/evaluate.py [--cases 60] [--rounds 3] [--adapter none]
 
 The same prompts (held-out snapshots of a small data set that the benchmark makes itself), the same
-model in the same process and dtype, greedy, at most 64 tokens an answer. The two take turns on a
+weights in the same process and dtype, greedy, at most 64 tokens an answer. The two take turns on a
 third of the cases each round, so that a busy machine hits both alike; the median ratio is printed,
 and how many answers are equal. In bfloat16 a batch adds up in another order, so near-ties can fall
 the other way; with --dtype float32 all answers are the same.
@@ -77,21 +77,25 @@ def main() -> None:
     parser.add_argument("--adapter", default="none", help="none, shipped or a folder")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--model", default="smollm2_135m")
+    parser.add_argument("--engine", default="continuous", help="an option of conf/engine/")
     given = parser.parse_args()
 
     import warnings
 
     warnings.simplefilter("ignore")
     from llmkit.domain import get_domain
-    from llmkit.generate import Engine, Request
+    from llmkit.evaluate_run import Local
+    from llmkit.generate import Request
     from llmkit.model import adapter_path, load_model
     from llmkit.prompt import renderer
 
-    cfg = composed(f"model={given.model}", f"model.dtype={given.dtype}")
+    chosen = (f"model={given.model}", f"model.dtype={given.dtype}", f"engine={given.engine}")
+    cfg = composed(*chosen)
     adapter = adapter_path(given.adapter, domain=cfg.domain.name, model=cfg.model.name)
     loaded = load_model(cfg.model, adapter)
     made = renderer(loaded.tokenizer, cfg.prompt, get_domain(cfg.domain.name), adapter)
-    engine = Engine(loaded, cfg.engine, made.stop_ids)
+    # A model of its own: the scheduler lays its weights out anew.
+    engine = Local(load_model(cfg.model, adapter), made, cfg.engine, max_tokens=MAX_TOKENS).engine
     prompts = [
         tuple(made.prompt_ids(item["messages"], item["system_context"]))
         for item in snapshots(given.cases)
