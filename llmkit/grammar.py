@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.config_prompt import CallStyle
 from llmkit.errors import ConfigError, MissingExtra
-from llmkit.grammar_text import call_rules, command_terminal, free_text, json_rule
+from llmkit.grammar_text import MARKS, call_rules, command_terminal, free_text, json_rule
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +162,12 @@ class Grammars:
         self._width = size if width is None else width
         self._stop_ids = stop_ids
         self._tokenizer = from_tokenizer(tokenizer, max(size, self._width), sorted(stop_ids))
+        # Single tokens are no text to llguidance. What decoding would drop stays unused.
+        self._tokens = {
+            added.content: f"<[{token}]>"
+            for token, added in tokenizer.added_tokens_decoder.items()
+            if added.content in MARKS and not added.special
+        }
         self._kept, self._states = kept, states
         self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
         self._lock = threading.Lock()
@@ -196,11 +202,11 @@ class Grammars:
             return None
         try:
             if tool_choice == "none":
-                return self._constraint(free_text(thinking))
+                return self._constraint(free_text(thinking, self._tokens))
             free = tool_choice == "auto"
             if style is CallStyle.shell:
-                return self._constraint(command_terminal(found, free, thinking))
-            return self._constraint(call_rules(found, free, thinking))
+                return self._constraint(command_terminal(found, free, thinking, self._tokens))
+            return self._constraint(call_rules(found, free, thinking, self._tokens))
         except _MALFORMED as error:
             raise GrammarError(f"the tools cannot be read: {error}") from error
 

@@ -16,16 +16,19 @@ from typing import Any
 
 from llmkit.reply import ARGUMENT
 
+Tokens = Mapping[str, str]
+MARKS = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 _ANY = "(?s:.*)"
 # What Python strips from a reply's beginning.
 _BLANK = (
     r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 )
 _FENCE = "```((ba|z)?sh|shell|console)"
-# Text that llmkit.reply would read as a command, or as a broken one. One expression: llguidance's
-# lexer gives up on an intersection of several complements.
+# Text that llmkit.reply would read as a command, or as a broken one, or that begins with a blank (the
+# lexer could not tell it from the blanks behind a thought). One expression: llguidance's lexer gives
+# up on an intersection of several complements.
 _READ_AS_COMMAND = (
-    rf"({_BLANK}*(\$ |<think>)|{_FENCE}|"
+    rf"({_BLANK}|\$ |<think>|{_FENCE}|"
     rf"{_ANY}(<tool_call>|call:[A-Za-z_]|\n\$ |\n{_FENCE})){_ANY}"
 )
 _CLOSING = "</tool_call>"
@@ -38,12 +41,14 @@ _JSON = {  # as json.dumps writes, and as models are taught
 }
 
 
-def free_text(thinking: bool) -> str:
+def free_text(thinking: bool, tokens: Tokens) -> str:
     """Text that holds no command."""
-    return f"start: {_think(thinking)}TEXT\n{_terminals()}"
+    return f"start: {_think(thinking)}TEXT\n{_terminals(tokens)}"
 
 
-def command_terminal(tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool) -> str:
+def command_terminal(
+    tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool, tokens: Tokens
+) -> str:
     """`$ ` and a command of one of the tools, or (`free`) text.
 
     Raises ValueError when no tool takes a command, or a pattern has anchors within.
@@ -51,25 +56,32 @@ def command_terminal(tools: Sequence[Mapping[str, Any]], free: bool, thinking: b
     commands = [found for tool in tools if (found := _command_schema(tool)) is not None]
     if not commands:
         if free:
-            return free_text(thinking)
+            return free_text(thinking, tokens)
         raise ValueError(f"no tool takes a {ARGUMENT} and nothing else: none can be called so")
     names = [f"COMMAND{number}" for number in range(len(commands))]
     lines = [f"{name}: {_string(schema)}" for name, schema in zip(names, commands, strict=True)]
     reply = f'"$ " ({" | ".join(names)})' + (" | TEXT" if free else "")
-    return "\n".join([f"start: {_think(thinking)}({reply})", *lines, _terminals()])
+    return "\n".join([f"start: {_think(thinking)}({reply})", *lines, _terminals(tokens)])
 
 
-def call_rules(tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool) -> str:
+def call_rules(
+    tools: Sequence[Mapping[str, Any]], free: bool, thinking: bool, tokens: Tokens
+) -> str:
     """One call of one of the tools, or (`free`) text."""
     names = [f"tool{number}" for number in range(len(tools))]
     lines = [f"{name}: %json {_call(tool)}" for name, tool in zip(names, tools, strict=True)]
+    opening, closing = "OPEN", "CLOSE"
+    if tokens.get("<tool_call>") and tokens.get(_CLOSING):
+        opening = f"(OPEN | {tokens['<tool_call>']} NEWLINE?)"
+        closing = f"(CLOSE | NEWLINE? {tokens[_CLOSING]})"
     lines += [
         f"start: {_think(thinking)}{'(call | TEXT)' if free else 'call'}",
-        f"call: OPEN ({' | '.join(names)}) CLOSE",
+        f"call: {opening} ({' | '.join(names)}) {closing}",
+        r"NEWLINE: /\n/",
         r"OPEN: /<tool_call>\n?/",
         r"CLOSE: /\n?<\/tool_call>/",
     ]
-    return "\n".join([*lines, _terminals()])
+    return "\n".join([*lines, _terminals(tokens)])
 
 
 def json_rule(schema: Mapping[str, Any]) -> str:
@@ -78,12 +90,18 @@ def json_rule(schema: Mapping[str, Any]) -> str:
 
 
 def _think(thinking: bool) -> str:
-    return "THINK? " if thinking else ""
+    return "think? " if thinking else ""
 
 
-def _terminals() -> str:
-    thought = f"<think>{_without('</think>')[1:-1]}</think>\\s*".replace("/", r"\/")
-    return f"THINK: /{thought}/\nTEXT: /{_ANY}/ & ~/{_READ_AS_COMMAND}/\n"
+def _terminals(tokens: Tokens) -> str:
+    thought = _without("</think>")[1:-1].replace("/", r"\/")
+    rule = "think: THINK"
+    if tokens.get("<think>") and tokens.get("</think>"):
+        rule += f" | {tokens['<think>']} THOUGHT? {tokens['</think>']} BLANKS?"
+    return (
+        f"{rule}\nTHINK: /<think>{thought}<\\/think>\\s*/\nTHOUGHT: /{thought}/\nBLANKS: /\\s+/\n"
+        f"TEXT: /{_ANY}/ & ~/{_READ_AS_COMMAND}/\n"
+    )
 
 
 # Commands as terminals
