@@ -40,6 +40,7 @@ class ServeEngineConfig:
     prefill_tokens: Positive
     queue: Positive
     weights: Weights
+    common_heads: Flag
     threads: Positive | None
 
 

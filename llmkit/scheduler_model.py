@@ -75,6 +75,7 @@ class SlotModel:
     ) -> None:
         self._model, self._device, self._lean = loaded.model, loaded.device, lean
         self._max_batch = cfg.max_batch
+        self._common_heads = cfg.common_heads and loaded.device.type == "cpu"
         self.limit = cfg.max_cache_tokens
         width = cfg.max_cache_tokens // cfg.max_batch
         place = (loaded.dtype, loaded.device)
@@ -134,7 +135,7 @@ class SlotModel:
         chosen = [parts[place] for place in order]
         step = Step(self._slots, [Part(s.slot, s.length, len(ids)) for s, ids in chosen])
         for group in step.groups:
-            if group.count == 1 and self._device.type == "cpu":
+            if self._common_heads and group.count == 1:
                 seats = tuple(s for s, _ in chosen[group.start : group.start + group.slots])
                 group.head = self._head(seats)
         flat = torch.tensor([token for _, ids in chosen for token in ids], device=self._device)
@@ -294,7 +295,7 @@ def _agrees(loaded: Loaded, shape: Shape, lean: LeanLlama | None, wanted: torch.
     """Whether a small SlotModel that reads both prompts in pieces makes the same of them."""
     one, two = _prompts(loaded)
     try:
-        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, None)
+        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, False, None)
         small = SlotModel(loaded, cfg, shape, lean)
         seats = [small.take(16), small.take(16)]
         assert seats[0] is not None and seats[1] is not None

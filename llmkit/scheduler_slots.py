@@ -20,6 +20,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 ATTENTION = "llmkit_slots"
+# Keys are read to a multiple of this, the last under a mask: then torch's kernel sums up in the same
+# order whatever the longest neighbour is, and answers do not depend on it, to the bit.
+ROUND = 64
 # Keys that need not be read again (tokens of a head that slots share, but for one of them) from
 # which on attention in two parts is faster: 2 at least half, by benchmarks of one layer.
 WORTH = 4096
@@ -97,9 +100,10 @@ class _Group:
     slot: int
     slots: int
     count: int  # of tokens, of each slot
-    end: int  # of the longest
+    last: int  # where the longest ends
     positions: torch.Tensor  # [slots, count]
     dtype: torch.dtype
+    end: int = 0  # how far keys are read
     even: bool = True  # all end at the same position
     head: int = 0  # first tokens that are the same in all slots, and are read once
     masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
@@ -111,7 +115,8 @@ class _Group:
         return self.masks[window]
 
     def _mask(self, window: int | None) -> torch.Tensor | None:
-        if self.count == 1 and self.even and (window is None or self.end <= window):
+        exact = self.count == 1 and self.even and self.last == self.end
+        if exact and (window is None or self.end <= window):
             return None
         place = torch.arange(self.end, device=self.positions.device)
         query = self.positions[:, None, :, None]
@@ -151,12 +156,14 @@ class Step:
                 and part.slot == last.slot + last.slots
             ):
                 last.slots += 1
-                last.even &= last.end == end
-                last.end = max(last.end, end)
+                last.even &= last.last == end
+                last.last = max(last.last, end)
                 last.positions = torch.cat([last.positions, here])
             else:
                 self.groups.append(_Group(start, part.slot, 1, part.count, end, here, dtype))
             start += part.count
+        for group in self.groups:
+            group.end = min(-(-group.last // ROUND) * ROUND, slots.width)
 
 
 def attend(

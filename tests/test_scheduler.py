@@ -145,7 +145,7 @@ def test_a_head_that_is_read_once_for_all_changes_nothing(
         replace(r, ids=head[: draw.randrange(10, 24)] + r.ids[: draw.randrange(1, 30)])
         for r in mixed(16, seed)
     ]
-    run = Run(loaded)
+    run = Run(loaded, common_heads=True)
     numbers = []
     for request in requests:
         numbers.append(run.submit(request))
@@ -572,3 +572,21 @@ def test_many_at_once_as_the_engine_does_it(loaded: Loaded, engine: Engine) -> N
     assert scheduler.generate(requests, lambda index, _: seen.append(index)) == wanted
     assert sorted(seen) == list(range(25))
     assert scheduler.stats()["reused_tokens"] > 100
+
+
+def test_a_row_has_the_same_bits_whatever_its_neighbours_are() -> None:
+    """In bfloat16 too: a request's logits do not change with longer ones beside it."""
+    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
+    made = []
+    for others in ((), (3, 90, 61)):
+        loaded = load_model(validated(ModelConfig, values | {"dtype": "bfloat16", "device": "cpu"}))
+        model: Any = Run(loaded).scheduler._model
+        with torch.inference_mode():
+            seats = [model.take(120) for _ in range(1 + len(others))]
+            lengths = (37, *others)
+            for seat, length in zip(seats, lengths, strict=True):
+                model.forward([(seat, list(range(40, 40 + length)))])
+            for token in (7, 8, 9):
+                logits = model.forward([(seat, [token]) for seat in seats])[0]
+            made.append(logits)
+    assert made[0].equal(made[1])
