@@ -282,9 +282,9 @@ def choose(
     if request.grammar is not None:
         quick = getattr(request.grammar, "allows", None)  # a grammar need not have it
         if generator is None and quick is not None:
-            best = int(logits.argmax())  # most of the time it may follow: no mask then
-            if quick(ids, best):
-                return best
+            likely = int(logits.argmax())  # most of the time it may follow: no mask then
+            if quick(ids, likely):
+                return likely
         allowed = request.grammar.mask(ids)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
