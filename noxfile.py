@@ -32,11 +32,14 @@ def install_default_model(session: nox.Session) -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Install llmkit and do its main job: a data set for machines with two NVMe disks."""
-    install(session, "-e", ".")
+    """Install llmkit and do its main job: a data set, and the shipped assistant's answers."""
+    install(session, "-e", ".[train,serve]")
+    install_default_model(session)
     session.run("python", "-m", "llmkit.augment", "disk=nvme_dual", *session.posargs)
     session.run("python", "-m", "llmkit.validate")
-    session.log("data/README.md is the data set's card. Try next:")
+    answers = "evaluations/quickstart"
+    session.run("python", "-m", "llmkit.evaluate", "limit=24", f"output_dir={answers}")
+    session.log(f"{answers}/report.html has the answers, data/README.md the data set's card. Next:")
     session.log("  . .nox/quickstart/bin/activate")
     session.log("  python -m llmkit.augment preview=2 boot=bios noise=typos")
     session.log("  python -m llmkit.augment --help")
@@ -45,7 +48,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
-    install(session, "-e", ".[dev,train,joblib,optuna]")
+    install(session, "-e", ".[dev,train,serve,joblib,optuna]")
     install_default_model(session)
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
 
@@ -62,7 +65,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy over the package."""
-    install(session, "-e", ".[dev,train]")
+    install(session, "-e", ".[dev,train,serve]")
     session.run("mypy", *(session.posargs or ["llmkit"]))
 
 

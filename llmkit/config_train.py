@@ -110,6 +110,11 @@ class DataConfig:
     tokens_per_step: Positive
     workers: Positive
 
+    @property
+    def row(self) -> int:
+        """The most tokens of a row: never more than a batch or a step may have."""
+        return min(self.tokens_per_row, self.tokens_per_batch, self.tokens_per_step)
+
 
 @dataclass(config=STRICT)
 class TrackerConfig:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.config import Resume
-from llmkit.config_engine import EngineConfig, ServeEngineConfig
+from llmkit.config_engine import EngineConfig, ServeEngineConfig, Weights
 from llmkit.config_evaluate import Backend, EvaluateConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -53,6 +53,8 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
     asked = [key for key in ("rescore", "compare", "sweep_dir") if getattr(cfg, key) is not None]
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} do not go together")
+    if cfg.card:
+        _check_card(cfg, asked)
     if cfg.compare is not None:
         _compare(cfg, domain, *cfg.compare)
         return None
@@ -78,17 +80,36 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
     return _ranked(report, cfg.rank_by)
 
 
+def _check_card(cfg: EvaluateConfig, asked: Sequence[str]) -> None:
+    """Raises ConfigError where there will be no card to write into: before any answer."""
+    from llmkit.model import adapter_path
+    from llmkit.train_files import TRAINING
+
+    if asked:
+        raise ConfigError(f"card=true and {asked[0]} do not go together")
+    adapter = None
+    if cfg.backend is Backend.local:
+        adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
+    if adapter is None or not (adapter / TRAINING).is_file():
+        raise ConfigError("card=true needs an adapter's folder that llmkit.train wrote")
+
+
+def _rounded(engine: EngineConfig | ServeEngineConfig) -> bool:
+    """Whether the engine rounds the weights."""
+    return isinstance(engine, ServeEngineConfig) and engine.weights is Weights.int8
+
+
 def _note(cfg: EvaluateConfig, cases: Sequence[Case], report: Report) -> None:
     """The scores into the adapter's card."""
     from llmkit.model import adapter_path
     from llmkit.train_files import note_scores
 
     adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
-    if adapter is None or cfg.backend is Backend.openai:
-        raise ConfigError("card=true needs an adapter of this machine")
+    assert adapter is not None  # _check_card
     file = "the hand-written cases" if cfg.cases is None else Path(cfg.cases).name
     talks = len({case.conversation for case in cases})
     grounded = ", grounded" if cfg.grounded else ""
+    grounded += ", int8" if _rounded(cfg.engine) else ""
     note_scores(
         adapter, f"{file} ({len(cases)} cases of {talks} conversations{grounded})",
         report["scores"],
@@ -114,6 +135,8 @@ def _evaluate(
 
         path = adapter_path(adapter, domain=cfg.domain.name, model=cfg.model.name)
         who = identity(cfg.model, cfg.prompt, path, domain) | {"grounded": cfg.grounded}
+        if _rounded(cfg.engine):
+            who["weights"] = "int8"
 
     def answers() -> Answers:
         return backend if cfg.backend is Backend.openai else local(cfg, domain, path)

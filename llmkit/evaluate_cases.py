@@ -27,7 +27,7 @@ def load_cases(
     seed: int,
     name: str | None = None,
     machine: Callable[[], Any] | None = None,
-    keep: Callable[[Mapping[str, Any]], bool] | None = None,
+    keep: Callable[[records.Located], bool] | None = None,
 ) -> list[Case]:
     """At most `limit` cases of a file, folder or glob, drawn evenly over conversations; only the
     records that `keep` takes.
@@ -42,7 +42,7 @@ def load_cases(
             located = records.Located(value, str(file), line)
             kind = isinstance(value, dict) and "expected_response" in value
             records.check_record("snapshot" if kind else "test_case", located)
-            if keep is None or keep(value):
+            if keep is None or keep(located):
                 found.append(located)
     if not found:
         raise ConfigError(f"cases={path} holds no case")

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
 
 from llmkit.records import Conversation
 
@@ -23,6 +25,12 @@ def side(identifier: str, *, test: float = 0.15, salt: str = "") -> str:
     """TRAIN or TEST, by a hash of the salt and the id: a share of `test` (0 to 1) is TEST."""
     digest = hashlib.sha256(f"{salt}\0{identifier}".encode()).digest()
     return TEST if int.from_bytes(digest[:8], "big") < test * 2**64 else TRAIN
+
+
+def owner(snapshot: Mapping[str, Any], file: str, line: int) -> str:
+    """The conversation that a snapshot is of; its place in its file, where it does not say."""
+    meta = snapshot.get("meta") or {}
+    return str(meta.get("conversation") or f"{PurePath(file).name}:{line}")
 
 
 def is_held(identifier: str, share: float) -> bool:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmkit import records
 from llmkit.config_sweep import SweepConfig
 from llmkit.domain import get_domain
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.evaluate_cases import load_cases
 from llmkit.score import Case, check_scorers
-from llmkit.split import is_held
+from llmkit.split import is_held, owner
 
 Row = tuple[str, Mapping[str, float | None]]
 
@@ -37,23 +38,25 @@ def answers(cfg: SweepConfig, adapter: Path, cases: Sequence[Case]) -> list[Row]
 
 def read_cases(cfg: SweepConfig) -> list[Case]:
     """The cases that each job is scored on, at most `cfg.limit`: those of `cfg.cases`, or the
-    conversations that training holds out. Raises ConfigError where there is none."""
+    snapshots that training watches itself by. Raises ConfigError where there is none."""
     domain = get_domain(cfg.domain.name)
-    if cfg.cases is not None:
-        return load_cases(cfg.cases, domain, limit=cfg.limit, seed=cfg.seed)
+    given = cfg.cases or cfg.data.eval  # with data.eval training holds nothing else out
+    if given is not None:
+        return load_cases(given, domain, limit=cfg.limit, seed=cfg.seed)
     share = cfg.data.held_out
+    records.paths_of(cfg.data.train)
     try:
         return load_cases(
             cfg.data.train,
             domain,
             limit=cfg.limit,
             seed=cfg.seed,
-            keep=lambda value: is_held(str(value.get("meta", {}).get("conversation", "")), share),
+            keep=lambda item: is_held(owner(item.value, item.file, item.line), share),
         )
     except ConfigError as error:
         raise ConfigError(
-            f"{error}: with data.held_out={share} no conversation of data.train is held out to "
-            "score jobs on; name others with cases="
+            f"with data.held_out={share} no conversation of data.train={cfg.data.train} is held out "
+            "to score jobs on; name cases with cases="
         ) from error
 
 

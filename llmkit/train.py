@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.config_train import TrainConfig
+from llmkit.config_train import Compile, TrainConfig
 from llmkit.errors import ConfigError, MissingExtra
 from llmkit.stage import run_info, stage
 
@@ -64,8 +64,10 @@ def train(cfg: TrainConfig) -> TrainSummary:
             raise MissingExtra("train", "training", package)
     import torch
 
-    from llmkit.train_loop import team
+    from llmkit.train_loop import has_compiler, team
 
+    if cfg.compile is Compile.always and not has_compiler():
+        raise ConfigError("compile=always needs a C++ compiler: install g++, or name one with CXX")
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     cuda = cfg.model.device != "cpu" and torch.cuda.is_available()
@@ -120,10 +122,14 @@ class _Run:
             self.held = self._read(read, cfg.data.eval, cfg.data.eval_limit)
         elif cfg.data.held_out:
             self.corpus, self.held = hold_out(self.corpus, cfg.data.held_out)
-            if self.held:
+            if self.held is None:
+                self._say("so few conversations that none is held out to watch the loss on")
+            else:
                 held = sorted(set(self.held.conversations))
                 self._say(f"held out to watch the loss on: {len(held)} conversations")
                 self.held = limited(self.held, cfg.data.eval_limit, cfg.seed)
+        if cfg.patience is not None and (self.held is None or cfg.eval_every is None):
+            raise ConfigError("patience= needs eval_every= and data.held_out= or data.eval=")
         self._say(f"data in {time.perf_counter() - started:.1f} s")
         hashes = {f"train {path}": sha for path, sha in self.corpus.sha256.items()}
         if self.held:
@@ -253,7 +259,7 @@ class _Run:
             corpus,
             epoch,
             per_conversation=None if whole else data.per_conversation,
-            tokens_per_row=data.tokens_per_row if self.loop.trees else None,
+            tokens_per_row=data.row if self.loop.trees else None,
             tokens_per_batch=data.tokens_per_batch,
             tokens_per_step=10**12 if whole else data.tokens_per_step,
             processes=self.crew.size,

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit import records
-from llmkit.errors import LlmkitError
+from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import Example, Renderer
-from llmkit.split import is_held
+from llmkit.split import is_held, owner
 from llmkit.train_tree import Forest, rows, width
 
 _CHUNK = 1024  # snapshots that a worker gets at once
@@ -89,10 +89,10 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
         corpus.sha256[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         for line, value in records.read_jsonl(path):
             records.check_record("snapshot", records.Located(value, str(path), line))
-            place, meta = f"{path}:{line}", value.get("meta") or {}
+            place = f"{path}:{line}"
             # Without the machine's state, which is most of a snapshot.
             rendered = {key: value[key] for key in _RENDERED}
-            found.append((place, str(meta.get("conversation", place)), rendered))
+            found.append((place, owner(value, str(path), line), rendered))
     if not found:
         raise LlmkitError(f"{where} holds no record")
     if limit is not None and limit < len(found):
@@ -125,10 +125,12 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
 def hold_out(corpus: Corpus, share: float) -> tuple[Corpus, Corpus | None]:
     """The corpus without a share of its conversations, and those; the same ones each time.
 
-    Nothing is held out where that would leave nothing to train on.
+    Raises ConfigError where that leaves nothing to train on.
     """
     held = [is_held(name, share) for name in corpus.conversations]
-    if all(held) or not any(held):
+    if all(held):
+        raise ConfigError(f"data.held_out={share} leaves nothing to train on")
+    if not any(held):
         return corpus, None
     halves = [
         replace(

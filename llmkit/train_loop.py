@@ -165,7 +165,7 @@ class Loop:
         if choice is Compile.auto:
             short = tokens < 500_000 or seconds < 600
             fits = self.trees and self.device.type == "cpu" and not self.cfg.gradient_checkpointing
-            wanted = fits and not short and _has_compiler()
+            wanted = fits and not short and has_compiler()
         else:
             wanted = choice is Compile.always
         if wanted and not self.compiled:
@@ -238,7 +238,7 @@ class Loop:
         forests = [Forest.of(row) for row in batch]
         longest = max(len(forest.ids) for forest in forests)
         if self.trees:
-            size = width(longest, self.cfg.data.tokens_per_row) if self.compiled else longest
+            size = width(longest, self.cfg.data.row) if self.compiled else longest
             longest = -(-size // BLOCK) * BLOCK
         ids = torch.zeros((len(batch), longest), dtype=torch.long)
         places: list[int] = []  # in the flattened batch, whose next token is supervised
@@ -283,7 +283,7 @@ class Loop:
             gradient.copy_(part.view_as(gradient))
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
     """Whether torch finds a C++ compiler."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler

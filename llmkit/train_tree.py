@@ -151,10 +151,16 @@ def attention(
 
 
 def use_trees(model: Any, device: torch.device) -> bool:
-    """Have the model attend by `mask`; False where it cannot."""
+    """Have the model attend by `mask`; False where it cannot, or its attention is of another kind
+    (windows, capped scores), which `attention` does not know."""
     from transformers import AttentionInterface
 
-    if not getattr(model, "_supports_attention_backend", False):
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    windowed = set(kinds) != {"full_attention"} if kinds else window
+    capped = getattr(config, "attn_logit_softcapping", None)
+    if windowed or capped or not getattr(model, "_supports_attention_backend", False):
         return False
     AttentionInterface.register(ATTENTION, attention)
     model.set_attn_implementation(ATTENTION if device.type == "cpu" else "sdpa")

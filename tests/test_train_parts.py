@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.config_train import OptimConfig, Schedule
-from llmkit.errors import LlmkitError, OutputError
+from llmkit.errors import ConfigError, LlmkitError, OutputError
 from llmkit.prompt import Example
 from llmkit.train_data import Corpus, Step, drawn, hold_out, limited, plan
 from llmkit.train_files import check_writable, fingerprint
@@ -186,7 +186,8 @@ def test_conversations_are_held_out_whole() -> None:
     assert len(kept.examples) + len(held.examples) == 900
     assert 120 < len(held.examples) < 240
     assert hold_out(made, 0.0) == (made, None)
-    assert hold_out(made, 1.0) == (made, None)
+    with pytest.raises(ConfigError, match="nothing to train on"):
+        hold_out(made, 1.0)
 
 
 def test_at_most_so_many_are_drawn() -> None:
