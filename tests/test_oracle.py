@@ -43,7 +43,7 @@ def test_effects_do_what_the_real_tools_do(sandbox: Sandbox) -> None:
         DiskMachine,
         settings=settings(
             max_examples=SEQUENCES,
-            stateful_step_count=20,
+            stateful_step_count=15,
             deadline=None,
             database=None,
             derandomize=not random,

@@ -52,6 +52,10 @@ def sgdisk(draw: Draw, state: SystemState) -> Command:
     opening = draw(st.sampled_from(["", "", "", "", "", "-o", "-Z", "-z", "-g", "-Zo"]))
     if disk.table != "gpt" and draw(st.integers(0, 3)):
         opening = draw(st.sampled_from(["-o", "-Zo", "-Z", "-g"])) if disk.table else "-o"
+    extended = any(part.role == "extended" for part in disk.partitions)
+    if "o" in opening and extended and any(kept.kind == "gpt-backup" for _, kept in disk.stale):
+        # It writes an msdos table with a rest of a GPT back, with a logical partition that was not there.
+        opening = "-Z"
     if opening:
         words.append(opening)
     fresh = opening in ("-o", "-Z", "-z", "-Zo")

@@ -18,6 +18,7 @@ from tests.oracle.client import Sandbox
 from tests.oracle.compare import differences
 
 COUNTS: Counter[str] = Counter()
+LEAST = 5  # commands of a sequence; Hypothesis adds up to 15
 SIZES = (1 << 30, 8 << 30, 4_000_000_000, 20_000_000_512 // 512 * 512)
 
 
@@ -48,8 +49,16 @@ class DiskMachine(RuleBasedStateMachine):
 
     @initialize(
         first=st.sampled_from(SIZES), second=st.sampled_from(SIZES), two=st.booleans(),
+        data=st.data(),
     )  # fmt: skip
-    def start(self, first: int, second: int, two: bool) -> None:
+    def start(self, first: int, second: int, two: bool, data: Any) -> None:
+        self.reset(first, second, two)
+        while self.steps < LEAST:
+            kinds = [commands.sgdisk, commands.parted, commands.sfdisk, commands.fdisk]
+            kinds += [commands.mkfs, commands.wipe] if commands.formattable(self.state) else []
+            self.apply(data.draw(data.draw(st.sampled_from(kinds))(self.state)))
+
+    def reset(self, first: int, second: int, two: bool) -> None:
         disks = [Disk("sda", first)]
         if two:
             disks.append(Disk("nvme0n1", second))
@@ -91,7 +100,7 @@ class DiskMachine(RuleBasedStateMachine):
         COUNTS["differences"] += bool(found)
         if found and self.goes_on:  # on new disks: what comes after a difference says nothing
             disks = before.disks
-            self.start(disks[0].size, disks[-1].size, len(disks) > 1)
+            self.reset(disks[0].size, disks[-1].size, len(disks) > 1)
             return
         assert not found, f"{command}\non {_short(before)}:\n" + "\n".join(found)
 
