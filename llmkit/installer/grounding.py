@@ -194,7 +194,6 @@ def _pattern(disks: tuple[str, ...], links: tuple[str, ...]) -> str:
         f"{_literal(disk)}(?:{_p(disk)}(?:{_NUMBER}|{_BRACES})|[0-9p]*(?:{_GLOB}[0-9p]*)+)?"
         for disk in disks
     ]
-    nodes.append(f"(?:sd|vd|xvd|nvme|mmcblk)(?:{_GLOB}[0-9np]*)+")
     if len(disks) > 1:
         listed = _one_of(map(_literal, disks))
         nodes.append(rf"\{{{listed}(?:,{listed})+\}}(?:p?{_NUMBER})?")
