@@ -158,7 +158,7 @@ def test_constraints_pin_every_base_and_dev_dependency() -> None:
 
 
 def test_the_wheel_carries_what_discovery_looks_for(tmp_path: Path) -> None:
-    """All of conf/ and templates/ and the conversations go to llmkit/_share; nothing generated."""
+    """All of conf/, templates/, the conversations and the adapters go to llmkit/_share; nothing generated."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -171,13 +171,13 @@ def test_the_wheel_carries_what_discovery_looks_for(tmp_path: Path) -> None:
         names = set(archive.namelist())
         points = next(name for name in names if name.endswith("entry_points.txt"))
         assert "installer = llmkit.installer:domain" in archive.read(points).decode()
-    for folder in ("conf", "templates", "data/conversations"):
+    for folder in ("conf", "templates", "data/conversations", "data/adapters"):
         tree = {
             f"llmkit/_share/{path.relative_to(ROOT)}"
             for path in (ROOT / folder).rglob("*")
             if path.is_file()
         }
         assert tree == {name for name in names if name.startswith(f"llmkit/_share/{folder}/")}
-    assert not [name for name in names if "training" in name or "testing" in name]
+    assert not [name for name in names if "data/training" in name or "data/testing" in name]
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "llmkit").rglob("*.py")}
     assert sources == {name for name in names if name.endswith(".py")}
