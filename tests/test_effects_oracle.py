@@ -191,7 +191,9 @@ def test_an_extended_partition_in_use_stays_extended() -> None:
     assert [(p.type, p.role) for p in other.disks[0].partitions] == [
         ("0f", "extended"), ("83", "logical"),
     ]  # fmt: skip
-    state = run("sfdisk --part-type /dev/sda 1 S", state=run("sfdisk --delete /dev/sda 5", state=state))
+    state = run(
+        "sfdisk --part-type /dev/sda 1 S", state=run("sfdisk --delete /dev/sda 5", state=state)
+    )
     assert [(p.type, p.role) for p in state.disks[0].partitions] == [("82", "primary")]
 
 
