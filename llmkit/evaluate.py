@@ -53,8 +53,7 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
     asked = [key for key in ("rescore", "compare", "sweep_dir") if getattr(cfg, key) is not None]
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} do not go together")
-    if cfg.card:
-        _check_card(cfg, asked)
+    card = _card_folder(cfg, asked) if cfg.card else None
     if cfg.compare is not None:
         _compare(cfg, domain, *cfg.compare)
         return None
@@ -73,15 +72,15 @@ def evaluate(cfg: EvaluateConfig) -> float | None:
     if cfg.sweep_dir is not None:
         return _sweep(cfg, domain, cases, cfg.sweep_dir)
     report = _evaluate(cfg, domain, cases, cfg.adapter, cfg.output_dir)
-    if cfg.card:
-        _note(cfg, cases, report)
+    if card is not None:
+        _note(card, cfg, cases, report)
     print_table(report)
     print(f"{cfg.output_dir / 'report.html'}")
     return _ranked(report, cfg.rank_by)
 
 
-def _check_card(cfg: EvaluateConfig, asked: Sequence[str]) -> None:
-    """Raises ConfigError where there will be no card to write into: before any answer."""
+def _card_folder(cfg: EvaluateConfig, asked: Sequence[str]) -> Path:
+    """The adapter whose card is written. Raises ConfigError, before any answer, for none."""
     from llmkit.model import adapter_path
     from llmkit.train_files import TRAINING
 
@@ -92,20 +91,13 @@ def _check_card(cfg: EvaluateConfig, asked: Sequence[str]) -> None:
         adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
     if adapter is None or not (adapter / TRAINING).is_file():
         raise ConfigError("card=true needs an adapter's folder that llmkit.train wrote")
+    return adapter
 
 
-def _rounded(engine: EngineConfig | ServeEngineConfig) -> bool:
-    """Whether the engine rounds the weights."""
-    return isinstance(engine, ServeEngineConfig) and engine.weights is Weights.int8
-
-
-def _note(cfg: EvaluateConfig, cases: Sequence[Case], report: Report) -> None:
+def _note(adapter: Path, cfg: EvaluateConfig, cases: Sequence[Case], report: Report) -> None:
     """The scores into the adapter's card."""
-    from llmkit.model import adapter_path
     from llmkit.train_files import note_scores
 
-    adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
-    assert adapter is not None  # _check_card
     file = "the hand-written cases" if cfg.cases is None else Path(cfg.cases).name
     talks = len({case.conversation for case in cases})
     grounded = ", grounded" if cfg.grounded else ""
@@ -123,23 +115,25 @@ def _evaluate(
     if cfg.backend is Backend.openai:
         from llmkit.evaluate_openai import Remote
 
-        backend: Answers = Remote(
+        remote = Remote(
             cfg.remote, cfg.prompt, domain, max_tokens=cfg.max_tokens,
             temperature=cfg.temperature, seed=cfg.seed,
         )  # fmt: skip
-        who = {"base_url": cfg.remote.base_url, "model": cfg.remote.model,
+        who: dict[str, Any] = {"base_url": cfg.remote.base_url, "model": cfg.remote.model,
                "prompt": prompt_identity(cfg.prompt, domain)}  # fmt: skip
-        path = None
+
+        def answers() -> Answers:
+            return remote
+
     else:
         from llmkit.model import adapter_path
 
         path = adapter_path(adapter, domain=cfg.domain.name, model=cfg.model.name)
-        who = identity(cfg.model, cfg.prompt, path, domain) | {"grounded": cfg.grounded}
-        if _rounded(cfg.engine):
-            who["weights"] = "int8"
+        who = identity(cfg.model, cfg.prompt, cfg.engine, path, domain)
+        who |= {"grounded": cfg.grounded}
 
-    def answers() -> Answers:
-        return backend if cfg.backend is Backend.openai else local(cfg, domain, path)
+        def answers() -> Answers:
+            return local(cfg, domain, path)
 
     return run(
         cases, answers, domain, folder, who,
@@ -158,14 +152,13 @@ def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
     if cfg.grounded:
         from llmkit.grammar import Grammars
 
-        loaded, made_for = made.engine.loaded, made.renderer
+        loaded, options = made.engine.loaded, made.renderer.options
         width = loaded.model.config.get_text_config().vocab_size
-        grammars = Grammars(loaded.tokenizer, made_for.stop_ids, width)
+        grammars = Grammars(loaded.tokenizer, made.renderer.stop_ids, width)
 
         def grammar(case: Case) -> Any:
-            tools, options = [domain.tool_schema(case.state)], made_for.options
-            style, thinking = options.call_style, options.thinking
-            return grammars.for_tools(tools, "auto", style, thinking=thinking)
+            tools = [domain.tool_schema(case.state)]
+            return grammars.for_tools(tools, "auto", options.call_style, thinking=options.thinking)
 
         made.grammar = grammar
     return made
@@ -192,7 +185,8 @@ def evaluate_adapter(
         return Local.load(model_cfg, prompt_cfg, engine_cfg, domain, adapter, max_tokens=max_tokens)
 
     return run(
-        cases, backend, domain, Path(out_dir), identity(model_cfg, prompt_cfg, adapter, domain),
+        cases, backend, domain, Path(out_dir),
+        identity(model_cfg, prompt_cfg, engine_cfg, adapter, domain),
         scorers=list(SCORERS), rank_by="state", max_tokens=max_tokens, temperature=0.0,
         resume=True, samples=2000, seed=seed,
     )  # fmt: skip
@@ -277,14 +271,25 @@ def finish(
     return report
 
 
+def _rounded(engine: EngineConfig | ServeEngineConfig) -> bool:
+    """Whether the engine rounds the weights."""
+    return isinstance(engine, ServeEngineConfig) and engine.weights is Weights.int8
+
+
 def identity(
-    model: ModelConfig, prompt: PromptOptions, adapter: Path | None, domain: Domain
+    model: ModelConfig,
+    prompt: PromptOptions,
+    engine: EngineConfig | ServeEngineConfig,
+    adapter: Path | None,
+    domain: Domain,
 ) -> dict[str, Any]:
     """What a local model's answers depend on, but for the cases: JSON data."""
     from llmkit.model import model_identity
 
     found: dict[str, Any] = {"model": model_identity(model), "dtype": model.dtype.value,
                              "quantization": model.quantization.value}  # fmt: skip
+    if _rounded(engine):
+        found["weights"] = "int8"
     if adapter is None:
         return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
     found["adapter"] = adapter.name

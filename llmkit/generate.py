@@ -34,6 +34,9 @@ class Grammar(Protocol):
     def mask(self, ids: Sequence[int]) -> torch.Tensor | None:
         """Which tokens may follow `ids` (what was generated so far): bool [vocabulary], or any."""
 
+    def allows(self, ids: Sequence[int], token: int) -> bool:
+        """Whether `token` may follow `ids`, as the mask says; cheaper where a mask is costly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -211,12 +214,7 @@ class Engine:
         """How many tokens all prompts begin with, one of each left over to be read."""
         if not self.cfg.share_prefix or len(prompts) == 1:
             return 0
-        low, high = min(prompts), max(prompts)
-        limit = min(map(len, prompts)) - 1
-        for place in range(limit):
-            if low[place] != high[place]:
-                return place
-        return limit
+        return min(common_length(min(prompts), max(prompts)), min(map(len, prompts)) - 1)
 
     def _pad_id(self) -> int:
         pad = self.loaded.tokenizer.pad_token_id
@@ -260,6 +258,16 @@ class Engine:
         return str(decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first tokens two sequences share."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
 def likeliest(logits: torch.Tensor) -> torch.Tensor:
     """argmax of [rows, vocabulary]: of blocks first, whose maxima a CPU finds ten times as fast."""
     import torch
@@ -280,10 +288,9 @@ def choose(
 
     logits = logits.float().cpu()
     if request.grammar is not None:
-        quick = getattr(request.grammar, "allows", None)  # a grammar need not have it
-        if generator is None and quick is not None:
+        if generator is None:
             likely = int(logits.argmax())  # most of the time it may follow: no mask then
-            if quick(ids, likely):
+            if request.grammar.allows(ids, likely):
                 return likely
         allowed = request.grammar.mask(ids)
         if allowed is not None:

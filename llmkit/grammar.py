@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.config_prompt import CallStyle
 from llmkit.errors import ConfigError, MissingExtra
+from llmkit.generate import common_length
 from llmkit.grammar_text import MARKS, call_rules, command_terminal, free_text, json_rule
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ class Constraint:
         """Read what is new in `ids`; go back first where they differ from what was read."""
         same = len(self._read)
         if list(ids[:same]) != self._read:
-            pairs = enumerate(zip(self._read, ids, strict=False))
-            same = next((at for at, (old, new) in pairs if old != new), min(same, len(ids)))
+            same = common_length(self._read, ids)
             self._matcher.rollback(len(self._read) - same)
             del self._read[same:]
         for token in ids[same:]:

@@ -57,6 +57,16 @@ def choose_dtype(cfg: ModelConfig, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def has_windows(model: Any) -> bool:
+    """Whether some layer attends to the last tokens alone, by the model's config."""
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return set(kinds) != {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    return bool(window and getattr(config, "use_sliding_window", True))
+
+
 def cpu_has_bf16(cpuinfo: str) -> bool:
     """Whether the text of /proc/cpuinfo names instructions for bfloat16 products."""
     for line in cpuinfo.splitlines():

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.errors import ConfigError, LlmkitError
-from llmkit.generate import Completion, Request, choose, likeliest
+from llmkit.generate import Completion, Request, choose, common_length, likeliest
 from llmkit.scheduler_text import TextStream
 
 if TYPE_CHECKING:
@@ -271,8 +271,6 @@ class Scheduler:
 
     def _admit(self, reading: Sequence[_Row]) -> _Row | None:
         """The first request that waits, if there is room and it should not wait any longer."""
-        from llmkit.train_tree import common_length
-
         with self._changed:
             row = self._waiting[0] if self._waiting else None
         if row is None:

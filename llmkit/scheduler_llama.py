@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import rms_norm, silu
 
 from llmkit.config_engine import Weights
+from llmkit.model_device import has_windows
 from llmkit.scheduler_linear import ServingLinear
 from llmkit.scheduler_slots import Step, attend
 
@@ -25,14 +26,10 @@ _KNOWN = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
 def is_llama(model: Any) -> bool:
     """Whether it is worth a try; the numbers are compared later."""
-    config = model.config
-    windows = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-    if not hasattr(config, "layer_types"):
-        windows |= {getattr(config, "sliding_window", None)} - {None}
     return (
         type(model).__name__ in _KNOWN
-        and config.hidden_act == "silu"
-        and not windows
+        and model.config.hidden_act == "silu"
+        and not has_windows(model)
         and all(type(child) is nn.Linear for child in _linears(model))
     )
 

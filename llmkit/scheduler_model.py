@@ -19,12 +19,12 @@ import torch
 
 from llmkit import scheduler_slots
 from llmkit.config_engine import ServeEngineConfig, Weights
+from llmkit.generate import common_length
 from llmkit.model import Loaded
 from llmkit.scheduler_linear import lay_out
 from llmkit.scheduler_llama import LeanLlama, is_llama
 from llmkit.scheduler_prefix import PrefixStore
 from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
-from llmkit.train_tree import common_length
 
 log = logging.getLogger(__name__)
 

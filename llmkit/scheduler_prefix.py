@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from llmkit.generate import common_length
 from llmkit.scheduler_slots import Shape, Slots
-from llmkit.train_tree import common_length
 
 
 @dataclass(eq=False, slots=True)

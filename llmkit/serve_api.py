@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from litserve import LitAPI  # type: ignore[import-untyped]
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llmkit.scheduler import Scheduler
 
 
+Found = TypeVar("Found")
 _GRAMMAR_SECONDS = 1.0  # of computing that an answer's grammar may take
 _GRAMMAR_SECONDS_A_TOKEN = 0.02  # and for each token; usual ones need 0.001 to 0.005
 
@@ -39,15 +40,21 @@ class Bounded:
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
-        self._spent, self._tokens = 0.0, 0
+        self._spent = 0.0
 
     def mask(self, ids: Sequence[int]) -> torch.Tensor | None:
         """See llmkit.generate.Grammar. Raises Refused when too much time was spent."""
+        return self._timed(len(ids), self._grammar.mask, ids)
+
+    def allows(self, ids: Sequence[int], token: int) -> bool:
+        """See llmkit.generate.Grammar; the time counts as that of the mask does."""
+        return self._timed(len(ids), self._grammar.allows, ids, token)
+
+    def _timed(self, tokens: int, ask: Callable[..., Found], *args: Any) -> Found:
         began = time.thread_time()
-        found = self._grammar.mask(ids)
+        found = ask(*args)
         self._spent += time.thread_time() - began
-        self._tokens += 1
-        if self._spent > _GRAMMAR_SECONDS + _GRAMMAR_SECONDS_A_TOKEN * self._tokens:
+        if self._spent > _GRAMMAR_SECONDS + _GRAMMAR_SECONDS_A_TOKEN * (tokens + 1):
             raise Refused(400, "the schema takes too long to follow", "schema_too_costly")
         return found
 

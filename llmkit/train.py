@@ -204,7 +204,7 @@ class _Run:
     def _train(self) -> None:
         from llmkit.train_loop import rate, supervised
         from llmkit.train_show import Progress
-        from llmkit.train_tree import Forest
+        from llmkit.train_tree import tokens_of
 
         cfg = self.cfg
         self.start = saved_at = time.perf_counter()
@@ -236,7 +236,7 @@ class _Run:
                     self.pending.append((self.step_number, loss))
                     rows = [row for batch in step for row in batch]
                     self.tokens += sum(len(example.ids) for row in rows for example in row)
-                    self.computed += sum(len(Forest.of(row).ids) for row in rows)
+                    self.computed += sum(map(tokens_of, rows))
                     self.supervised += supervised(step)
                     if self.step_number % cfg.log_every == 0:
                         self._log(lr, share, epoch)

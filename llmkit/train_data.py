@@ -24,7 +24,7 @@ from llmkit import records
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import Example, Renderer
 from llmkit.split import is_held, owner
-from llmkit.train_tree import Forest, rows, width
+from llmkit.train_tree import rows, tokens_of, width
 
 _CHUNK = 1024  # snapshots that a worker gets at once
 Step = list[list[list[int]]]  # batches of rows of examples' indices
@@ -49,6 +49,14 @@ class Corpus:
     def supervised(self) -> int:
         """Tokens that the loss is taken on."""
         return sum(len(example.ids) - example.prompt_length for example in self.examples)
+
+    def only(self, indices: Sequence[int]) -> Corpus:
+        """The examples at `indices`; of the same files."""
+        return replace(
+            self,
+            examples=[self.examples[index] for index in indices],
+            conversations=[self.conversations[index] for index in indices],
+        )
 
 
 def described(corpus: Corpus | None) -> dict[str, Any]:
@@ -95,9 +103,7 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
             found.append((place, owner(value, str(path), line), rendered))
     if not found:
         raise LlmkitError(f"{where} holds no record")
-    if limit is not None and limit < len(found):
-        chosen = random.Random(f"{seed}-limit").sample(range(len(found)), limit)
-        found = [found[index] for index in sorted(chosen)]
+    found = [found[index] for index in _within(len(found), limit, seed)]
     chunks = [
         [value for _, _, value in found[start : start + _CHUNK]]
         for start in range(0, len(found), _CHUNK)
@@ -132,29 +138,21 @@ def hold_out(corpus: Corpus, share: float) -> tuple[Corpus, Corpus | None]:
         raise ConfigError(f"data.held_out={share} leaves nothing to train on")
     if not any(held):
         return corpus, None
-    halves = [
-        replace(
-            corpus,
-            examples=[e for e, out in zip(corpus.examples, held, strict=True) if out is wanted],
-            conversations=[c for c, out in zip(corpus.conversations, held, strict=True) if out is wanted],
-            dropped=[] if wanted else corpus.dropped,
-        )
-        for wanted in (False, True)
-    ]  # fmt: skip
-    return halves[0], halves[1]
+    kept, out = ([i for i, is_out in enumerate(held) if is_out is side] for side in (False, True))
+    return corpus.only(kept), replace(corpus.only(out), dropped=[])
 
 
 def limited(corpus: Corpus, limit: int | None, seed: int) -> Corpus:
     """At most `limit` of the examples, drawn by the seed."""
-    if limit is None or limit >= len(corpus.examples):
-        return corpus
-    drawn_ = random.Random(f"{seed}-limit").sample(range(len(corpus.examples)), limit)
-    chosen = sorted(drawn_)
-    return replace(
-        corpus,
-        examples=[corpus.examples[index] for index in chosen],
-        conversations=[corpus.conversations[index] for index in chosen],
-    )
+    chosen = _within(len(corpus.examples), limit, seed)
+    return corpus if len(chosen) == len(corpus.examples) else corpus.only(chosen)
+
+
+def _within(count: int, limit: int | None, seed: int) -> Sequence[int]:
+    """At most `limit` of `count` places, drawn by the seed, in their order."""
+    if limit is None or limit >= count:
+        return range(count)
+    return sorted(random.Random(f"{seed}-limit").sample(range(count), limit))
 
 
 def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | LlmkitError]:
@@ -242,7 +240,7 @@ def shared_rows(
     turn = draw.randrange(len(ordered)) if ordered else 0  # cut elsewhere in each epoch
     found = [*rows(examples, ordered[turn:], limit), *rows(examples, ordered[:turn], limit)]
     draw.shuffle(found)
-    return found, [len(Forest.of([examples[index] for index in row]).ids) for row in found]
+    return found, [tokens_of([examples[index] for index in row]) for row in found]
 
 
 def batches(indices: Sequence[int], lengths: Sequence[int], limit: int) -> Iterator[list[int]]:

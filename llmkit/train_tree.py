@@ -10,26 +10,19 @@ is tree training, as in speculative decoding's token trees, turned to supervised
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from llmkit.generate import common_length
+from llmkit.model_device import has_windows
 from llmkit.prompt import Example
 
 BLOCK = 128  # queries whose attention is computed together; widths are multiples of it
 ATTENTION = "llmkit_tree"
-
-
-def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens two sequences share."""
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
 
 
 def rows(examples: Sequence[Example], indices: Sequence[int], limit: int) -> Iterator[list[int]]:
@@ -51,6 +44,12 @@ def rows(examples: Sequence[Example], indices: Sequence[int], limit: int) -> Ite
         used += added
     if row:
         yield row
+
+
+def tokens_of(row: Sequence[Example]) -> int:
+    """How many tokens the prefix tree of a row has; its examples are sorted by their tokens."""
+    shared = (common_length(one.ids, other.ids) for one, other in itertools.pairwise(row))
+    return sum(len(example.ids) for example in row) - sum(shared)
 
 
 def width(tokens: int, row: int) -> int:
@@ -155,12 +154,8 @@ def use_trees(model: Any, device: torch.device) -> bool:
     (windows, capped scores), which `attention` does not know."""
     from transformers import AttentionInterface
 
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    windowed = set(kinds) != {"full_attention"} if kinds else window
-    capped = getattr(config, "attn_logit_softcapping", None)
-    if windowed or capped or not getattr(model, "_supports_attention_backend", False):
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    if has_windows(model) or capped or not getattr(model, "_supports_attention_backend", False):
         return False
     AttentionInterface.register(ATTENTION, attention)
     model.set_attn_implementation(ATTENTION if device.type == "cpu" else "sdpa")

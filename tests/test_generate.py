@@ -107,6 +107,9 @@ def test_a_grammar_rules_what_may_come(loaded: Loaded) -> None:
         def mask(self, ids: Any) -> Any:
             return torch.arange(loaded.model.config.vocab_size) % 2 == len(ids) % 2
 
+        def allows(self, ids: Any, token: int) -> bool:
+            return bool(self.mask(ids)[token])
+
     (made,) = engine(loaded).generate([Request((5, 6, 7), 12, grammar=Even())])
     assert made.ids and all(token % 2 == place % 2 for place, token in enumerate(made.ids))
 

@@ -20,14 +20,13 @@ from llmkit import scheduler_slots  # noqa: E402
 from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError  # noqa: E402
-from llmkit.generate import Completion, Engine, Request, choose, likeliest  # noqa: E402
+from llmkit.generate import Completion, Engine, Request, choose, common_length, likeliest  # noqa: E402
 from llmkit.model import Loaded, load_model  # noqa: E402
 from llmkit.scheduler import Busy, Cancelled, Scheduler  # noqa: E402
 from llmkit.scheduler_model import SlotModel  # noqa: E402
 from llmkit.scheduler_prefix import PrefixStore  # noqa: E402
 from llmkit.scheduler_slots import Shape, Slots  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
-from llmkit.train_tree import common_length  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 END = 2  # <|im_end|> of the tiny model
@@ -291,6 +290,9 @@ class Forced:
         allowed[[*self.ids, END][len(ids)]] = True
         return allowed
 
+    def allows(self, ids: Any, token: int) -> bool:
+        return bool(self.mask(ids)[token])
+
 
 def forced(loaded: Loaded, text: str) -> Forced:
     return Forced(
@@ -331,6 +333,9 @@ def test_a_grammar_that_fails_fails_alone(loaded: Loaded, engine: Engine) -> Non
         def mask(self, ids: Any) -> Any:
             if len(ids) == 3:
                 raise ZeroDivisionError("of the grammar")
+
+        def allows(self, ids: Any, token: int) -> bool:
+            return self.mask(ids) is None
 
     run = Run(loaded)
     requests = mixed(3, 4)

@@ -200,6 +200,7 @@ def test_danger_needs_a_plan_or_a_request(
         ("do you think so?", False), ("sure?", False), ("go back", False),
         ("yes, but keep my files", False), ("right, what is that", False),
         ("not yet, my coffee is still hot", False), ("yesterday it worked", False), ("", False),
+        ("Go on holiday", False), ("go on then", True), ("Go ahead with it", True), ("go!", True),
     ],
 )  # fmt: skip
 def test_agreement(text: str, due: bool) -> None:

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmkit.generate import common_length
 from llmkit.prompt import Example
 from llmkit.train_data import Corpus, plan
-from llmkit.train_tree import Forest, common_length, mask, rows, width
+from llmkit.train_tree import Forest, mask, rows, tokens_of, width
 from tests.test_train_parts import flat, make_loop
 
 IDS = st.lists(st.integers(5, 7), min_size=2, max_size=9)  # few tokens: many share a beginning
@@ -46,6 +47,7 @@ def test_no_beginning_stands_twice(examples: list[Example]) -> None:
     """A node for each distinct beginning."""
     beginnings = {tuple(e.ids[: end + 1]) for e in examples for end in range(len(e.ids))}
     assert len(Forest.of(sorted_by_ids(examples)).ids) == len(beginnings)
+    assert tokens_of(sorted_by_ids(examples)) == len(beginnings)
 
 
 @given(EXAMPLES, st.integers(1, 20))
