@@ -137,6 +137,7 @@ class TrainConfig:
     data: DataConfig
     tracker: TrackerConfig
     output_dir: FilePath
+    adapter: Text
     resume: Resume
     seed: Int
     epochs: Positive

@@ -10,6 +10,7 @@ On several GPUs or in several processes: `torchrun --nproc-per-node N -m llmkit.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 import time
@@ -98,6 +99,7 @@ class _Run:
         from llmkit.config import Resume
         from llmkit.domain import get_domain
         from llmkit.model import load_model, load_tokenizer
+        from llmkit.model_adapter import WEIGHTS, adapter_path
         from llmkit.prompt import renderer
         from llmkit.train_data import hold_out, limited, read
         from llmkit.train_files import (
@@ -111,6 +113,7 @@ class _Run:
         from llmkit.train_loop import Loop, add_lora
 
         cfg = self.cfg
+        start = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
         done = check_folder(self.folder, resume=cfg.resume is Resume.auto)
         if done is None and self.crew.leads:
             check_writable(self.folder)
@@ -134,6 +137,11 @@ class _Run:
         hashes = {f"train {path}": sha for path, sha in self.corpus.sha256.items()}
         if self.held:
             hashes |= {f"eval {path}": sha for path, sha in self.held.sha256.items()}
+        self.start_from = None
+        if start is not None:
+            hashes["adapter"] = hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest()
+            self.start_from = {"folder": str(start), "sha256": hashes["adapter"]}
+            self._say(f"going on from the adapter {start}")
         self.fingerprint = fingerprint(self.config | {"prompt": self.renderer.to_dict()}, hashes)
         if done is not None:
             refuse_other(self.folder, "the adapter", done.get("fingerprint"), self.fingerprint)
@@ -144,7 +152,7 @@ class _Run:
             refuse_other(self.folder, "a checkpoint", saved["fingerprint"], self.fingerprint)
         loaded = load_model(self._placed(), trainable=True)
         self.device, self.dtype = loaded.device, loaded.dtype
-        self.model = add_lora(loaded.model, cfg)
+        self.model = add_lora(loaded.model, cfg, start)
         self.loop: Loop = Loop(self.model, cfg, loaded.device, loaded.dtype, self.crew)
         if saved is not None:
             self._restore(saved)
@@ -428,6 +436,7 @@ class _Run:
             },
             "config": self.config,
             "prompt": self.renderer.to_dict(),
+            "adapter": self.start_from,
             "data": {half: described(corpus) for half, corpus in halves.items()},
             "result": dict(result),
         }

@@ -17,6 +17,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,11 +75,21 @@ def team(cuda: bool) -> Iterator[Team]:
         dist.destroy_process_group()
 
 
-def add_lora(base: Any, cfg: TrainConfig) -> Any:
-    """`base` with fresh LoRA weights in float32, drawn by the seed."""
+def add_lora(base: Any, cfg: TrainConfig, adapter: Path | None = None) -> Any:
+    """`base` with LoRA weights in float32: those of the folder `adapter`, or drawn by the seed.
+
+    Raises ConfigError when modules to adapt are not there, or `adapter` is of another shape.
+    """
     import peft
 
+    from llmkit.model_adapter import attach
     from llmkit.model_device import quiet
+
+    if adapter is not None:
+        base.requires_grad_(False)
+        model = attach(base, adapter, trainable=True)
+        _check_same(model.peft_config[model.active_adapter], cfg, adapter)
+        return model
 
     targets = cfg.lora.targets
     config = peft.LoraConfig(
@@ -98,6 +109,20 @@ def add_lora(base: Any, cfg: TrainConfig) -> Any:
             return peft.get_peft_model(base, config)
     except ValueError as error:
         raise ConfigError(f"lora.targets={targets}: {str(error).splitlines()[0]}") from error
+
+
+def _check_same(found: Any, cfg: TrainConfig, adapter: Path) -> None:
+    """Raises ConfigError unless `cfg.lora` is what the adapter was trained with."""
+    wanted = {
+        "r": (found.r, cfg.lora.r),
+        "alpha": (float(found.lora_alpha), cfg.lora.alpha),
+        "rslora": (found.use_rslora, cfg.lora.rslora),
+        "dora": (found.use_dora, cfg.lora.dora),
+        "dropout": (found.lora_dropout, cfg.lora.dropout),
+    }
+    other = [f"lora.{key}={has}" for key, (has, due) in wanted.items() if has != due]
+    if other:
+        raise ConfigError(f"adapter={adapter} was trained with other values: add {' '.join(other)}")
 
 
 def rate(optim: OptimConfig, progress: float) -> float:

@@ -170,6 +170,22 @@ def test_a_finished_run_is_not_trained_again(data: Path, unbroken: Path) -> None
     assert {path.name: path.read_bytes() for path in unbroken.iterdir()} == before
 
 
+def test_a_run_goes_on_from_an_adapter(data: Path, unbroken: Path, tmp_path: Path) -> None:
+    """adapter=FOLDER: its weights are those of step 0, and other data may follow."""
+    # A learning rate that moves nothing: what comes out is what went in, rounded as it was.
+    here(data, tmp_path / "on", f"adapter={unbroken}", "optim.lr=1e-30", "max_steps=1")
+    before, after = (folder / "adapter_model.safetensors" for folder in (unbroken, tmp_path / "on"))
+    assert before.read_bytes() == after.read_bytes()
+    told = json.loads((tmp_path / "on" / "training.json").read_text())
+    assert told["adapter"]["folder"] == str(unbroken)
+
+
+def test_an_adapter_of_another_shape_is_refused(data: Path, unbroken: Path, tmp_path: Path) -> None:
+    """The error says what to add to the command."""
+    with pytest.raises(ConfigError, match=r"add lora\.r=32 lora\.alpha=64\.0$"):
+        here(data, tmp_path / "on", f"adapter={unbroken}", "lora.r=8", "lora.alpha=16")
+
+
 def test_bad_data_is_named(tmp_path: Path) -> None:
     """A record that breaks the schema stops the run with file:line; no folder is made."""
     path = tmp_path / "bad.jsonl"
