@@ -122,12 +122,10 @@ def _context(boot: str, facts: list[str], devices: list[str]) -> str:
         f"- Boot mode: {modes[boot]}",
         f"- Network: {'Not connected' if 'offline' in facts else 'Connected'}",
         f"- Hostname: {said.get('host', 'archiso')}",
-        f"- Timezone: {said.get('tz', 'not set')}\n",
+        "- Timezone: not set\n",
         "## Available Disks\n",
         *devices,
     ]
-    if "users" in said:
-        lines.append(f"\n## Existing Users: {said['users'].replace(',', ', ')}")
     return "\n".join(lines)
 
 

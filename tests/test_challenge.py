@@ -155,6 +155,21 @@ def test_the_command_on_an_absent_device_is_wrong(name: str) -> None:
         ("pronoun-her-shell", "arch-chroot /mnt usermod --shell /usr/bin/zsh ines"),
         ("workflow-finish", "systemctl reboot"),
         ("users-given-password", "arch-chroot /mnt chpasswd <<< tariq:Winter#42"),
+        ("command-mount-efi", "mkdir -p /mnt/boot/efi && mount /dev/sda1 /mnt/boot/efi"),
+        ("command-swap", "mkswap -L swap /dev/sda2; swapon -a; swapon /dev/sda2"),
+        ("command-grub-efi",
+         "grub-install --target=x86_64-efi --efi-directory=/mnt/boot/efi "
+         "--boot-directory=/mnt/boot"),
+        ("confirmation-hostname-changed", "systemd-firstboot --root=/mnt --hostname=frodo"),
+        ("safety-no-just-unmount", "umount /dev/sda1"),
+        ("naming-all-three",
+         "mkfs.vfat -F 32 -n ESP /dev/nvme0n1p1; mkswap /dev/nvme0n1p2; mkfs -t ext4 -F "
+         "/dev/nvme0n1p3"),
+        ("locale-keymap", "echo 'KEYMAP=fr-latin1' | tee /mnt/etc/vconsole.conf"),
+        ("locale-austria", "systemd-firstboot --root=/mnt --locale=de_AT.UTF-8 --keymap=de"),
+        ("multi-volume-group", "vgcreate tank /dev/sdb /dev/sdc"),
+        ("users-explicit",
+         "useradd --root /mnt --create-home --shell /bin/zsh --groups video,wheel lucia"),
         ("bios-layout", "printf 'label: dos\\n2048,,83,*\\n' | sfdisk /dev/sda"),
     ],
 )  # fmt: skip
