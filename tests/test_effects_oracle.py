@@ -42,6 +42,17 @@ def test_sfdisk_refuses_a_start_in_use(script: str) -> None:
         run("sfdisk /dev/sda", f"label: dos\n{script}")
 
 
+_TWO = "label: dos\n,93.5M,linux\nsize=761M, type=E\n770M,+\n"
+
+
+def test_a_logical_partition_leaves_room_in_front_of_another() -> None:
+    """1 MiB for its record, also in front of the first, whose record lies elsewhere."""
+    made = rows(run("sfdisk /dev/sda", f"{_TWO}127M,+\n"))
+    assert made[2:] == [(5, 1576960, 1753087), (6, 260096, 1574911)]
+    with pytest.raises(CommandFailed):
+        run("sfdisk /dev/sda", f"{_TWO}260096,1315000\n")
+
+
 @pytest.mark.parametrize(
     ("line", "script", "end"),
     [

@@ -46,6 +46,7 @@ class DiskMachine(RuleBasedStateMachine):
         super().__init__()
         self.state = SystemState()
         self.steps = 0
+        self.history: list[str] = []  # since the disks were new
 
     @initialize(
         first=st.sampled_from(SIZES), second=st.sampled_from(SIZES), two=st.booleans(),
@@ -63,6 +64,7 @@ class DiskMachine(RuleBasedStateMachine):
         if two:
             disks.append(Disk("nvme0n1", second))
         self.state = SystemState(disks=tuple(disks))
+        self.history = []
         self.sandbox.ask(reset=[{"name": disk.name, "size": disk.size} for disk in disks])
 
     def apply(self, command: commands.Command) -> None:
@@ -96,7 +98,9 @@ class DiskMachine(RuleBasedStateMachine):
             )
         found += differences(self.state, self.sandbox.ask(observe=True))
         if found:  # printed at once: a difference that comes and goes is lost in the replay
-            print(f"\n{command}\non {_short(before)}:\n" + "\n".join(found), flush=True)
+            print("\nafter", *self.history, sep="\n    ")
+            print(f"{command}\non {_short(before)}:\n" + "\n".join(found), flush=True)
+        self.history.append(str(command))
         COUNTS["differences"] += bool(found)
         if found and self.goes_on:  # on new disks: what comes after a difference says nothing
             disks = before.disks

@@ -264,7 +264,8 @@ class Table:
         for entry in self.entries:
             borders = [entry.start]
             if entry.role == "logical" and logical:
-                borders.append(entry.record)
+                # a grain is left for its record, also before the first, whose record lies elsewhere
+                borders += [entry.record, entry.start - self.grain]
             if entry.role == "extended" and logical:
                 continue
             for border in borders:
