@@ -437,7 +437,10 @@ def test_boot_loaders_on_uefi() -> None:
         ("grub-install", "grub-efi"),
     ):
         assert after(chroot + line, state=state).tree("/dev/sda2").bootloader == loader
-    assert after("bootctl --esp-path=/mnt/boot install", state=state).target_tree().bootloader
+    done = after("bootctl --esp-path=/mnt/boot install", state=state)
+    assert done.target_tree().bootloader_device == "/dev/sda1"
+    removed = after("bootctl --esp-path=/mnt/boot remove", state=done).target_tree()
+    assert (removed.bootloader, removed.bootloader_device) == ("", "")
     assert "no EFI" in refused(chroot + "bootctl --path=/efi install", state=state)[1]
     assert "BIOS boot" in refused(chroot + "grub-install --target=i386-pc /dev/sda", state=state)[1]
     state = after(chroot + "grub-install", chroot + "grub-mkconfig -o /boot/grub/grub.cfg",
@@ -452,7 +455,8 @@ def test_boot_loaders_on_bios() -> None:
                   state=machine("bios"))  # fmt: skip
     chroot = "arch-chroot /mnt "
     done = after(chroot + "grub-install --target=i386-pc /dev/sda", state=state)
-    assert done.tree("/dev/sda1").bootloader == "grub-bios"
+    tree = done.tree("/dev/sda1")
+    assert (tree.bootloader, tree.bootloader_device) == ("grub-bios", "/dev/sda")
     assert "whole disk" in refused(chroot + "grub-install /dev/sda1", state=state)[1]
     assert "no disk given" in refused(chroot + "grub-install", state=state)[1]
     assert refused(chroot + "grub-install /dev/sdz", state=state)[0] == 1

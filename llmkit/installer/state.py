@@ -162,6 +162,7 @@ class Tree:
     root_password: bool = False
     services: tuple[str, ...] = ()  # enabled units, sorted
     bootloader: str = ""  # "", "systemd-boot", "grub-efi", "grub-bios"
+    bootloader_device: str = ""  # the disk whose MBR holds it, or the EFI system partition
     fstab: tuple[str, ...] = ()  # mount points in /etc/fstab, sorted; swap is "swap"
     subvolumes: tuple[str, ...] = ()  # btrfs, sorted paths
 
