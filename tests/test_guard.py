@@ -224,3 +224,17 @@ def test_fold_spells_letters_that_look_latin():
     assert fold("／dev／sda") == "/dev/sda"
     assert fold("𝚜𝚍𝚊") == "sda"
     assert fold("ＵＵＩＤ") == "UUID"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x=a; for i in {1..60}; do x=$x$x; done; mkfs.ext4 $x",
+        "x=a; for i in {1..60}; do x+=$x; done; mkfs.ext4 $x",
+        "x=a;" + "x=$x$x;" * 60 + "dd of=$x",
+        "set -- a;" + "set -- $1$1;" * 60 + "rm -rf $1",
+    ],
+)
+def test_a_value_that_doubles_is_not_followed_for_ever(line: str) -> None:
+    """60 doublings of one character are an exabyte: the value becomes unknown instead."""
+    assert not check_command(line, SystemState(disks=(Disk("sda", 1 << 39),))).allowed

@@ -52,6 +52,9 @@ _INTEGER = re.compile(r"(?<![0-9A-Za-z_])(?:0|[1-9][0-9]{0,17})(?![0-9A-Za-z_])"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+LONGEST = 1 << 16  # characters of a value that is followed: `x=$x$x` in a loop doubles it each turn
+
+
 class _Unset:
     def __repr__(self) -> str:
         return "UNSET"
@@ -147,6 +150,8 @@ def _word(segments: Sequence[Segment], *, many: bool = False) -> Expanded:
             fragments.append(text)
     if None in fragments:
         return Expanded(None, tuple(fragments), many)
+    if sum(len(piece or "") for piece in fragments) > LONGEST:
+        return Expanded(None, (None,), many)
     return known("".join(piece or "" for piece in fragments))
 
 
@@ -319,7 +324,7 @@ def lookup(name: str, scope: Scope) -> str | None:
         return HOME
     if name == "?":
         return None if scope.status is None else str(scope.status)
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and len(value) <= LONGEST else None
 
 
 def _variable(part: Variable, scope: Scope) -> str | None:
