@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmkit.installer.guard import Verdict, check_command, judge
 from llmkit.installer.guard_text import fold
-from llmkit.installer.state import SystemState
+from llmkit.installer.state import Disk, SystemState
 
 DATA = Path(__file__).parent / "data"
 STATES = {
