@@ -12,7 +12,8 @@ Everything generic (augment, validate, evaluate, serve) talks to these Protocols
 opaque here: hashable values, made and read by the domain alone.
 
 A domain may have more, which is used where it is there: `same(state, state)` (equal but for noise;
-else `==`), `differences(state, state)` (what differs, in words) and `programs(command, state)`.
+else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)` and
+`explanation(state, command)` (an Explanation; see `explanation` below for domains without one).
 """
 
 from __future__ import annotations
@@ -42,6 +43,23 @@ class Applied:
     error: str | None = None  # why the first failing part failed
     unmodelled: tuple[str, ...] = ()  # programs whose effect nobody wrote down
     stdout: str | None = None  # None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A command in plain words, before it is run.
+
+    `lines`: what it does, one printable clause each, in order; never empty. `danger`: the guard's
+    level. `destroys`: names of the devices on which something is lost; what to type to confirm it.
+    `needs_confirmation`: a person should agree to it knowingly. `allowed`: the guard's word; when
+    it is False the reason is the first line.
+    """
+
+    lines: tuple[str, ...]
+    danger: str
+    destroys: tuple[str, ...]
+    needs_confirmation: bool
+    allowed: bool
 
 
 @runtime_checkable
@@ -126,6 +144,23 @@ class Domain(Protocol):
 
     def explain(self, state: Any, command: str) -> str:
         """What a command does on a state, in words."""
+
+
+def explanation(domain: Domain, state: Any, command: str) -> Explanation:
+    """A command in plain words: the domain's own, or what `check` and `explain` say."""
+    own = getattr(domain, "explanation", None)
+    if own is not None:
+        found: Explanation = own(state, command)
+        return found
+    verdict = domain.check(state, command)
+    lines = () if verdict.allowed else (f"refused: {verdict.reason}",)
+    return Explanation(
+        (*lines, domain.explain(state, command)),
+        verdict.danger,
+        (),
+        verdict.danger in ("destructive", "forbidden"),
+        verdict.allowed,
+    )
 
 
 def get_domain(name: str) -> Domain:

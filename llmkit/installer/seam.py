@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmkit.domain import Applied
+from llmkit.domain import Applied, Explanation
 from llmkit.errors import DomainError
-from llmkit.installer import convert, grounding, guard, same, scenario
+from llmkit.installer import convert, explain, grounding, guard, same, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
@@ -120,6 +120,10 @@ class InstallerDomain:
             for event in outcome.events
         ]
         return "; ".join(dict.fromkeys(parts)) or "changes nothing"
+
+    def explanation(self, state: SystemState, command: str) -> Explanation:
+        """What a command does, in sentences; its danger, and the disks that lose something."""
+        return explain.explain(command, state)
 
 
 domain = InstallerDomain()
