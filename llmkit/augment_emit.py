@@ -127,7 +127,7 @@ def _count(piece: Piece, job: Job, cfg: Any) -> tuple[int, int]:
 def size_of(piece: Piece, job: Job, cfg: Any) -> int:
     """Snapshots that a piece gives at most."""
     turns, variations = _count(piece, job, cfg)
-    return turns * variations
+    return turns * variations * (1 + cfg.rewordings)
 
 
 def units(jobs: Sequence[Job], cfg: Any) -> Iterator[tuple[Piece, ...]]:
@@ -238,6 +238,7 @@ class Emitter:
         is_valid, write, see = self.is_valid, lines.append, seen.add
         keys, tag_of = batch.keys.append, batch.tag_of.append
         repeats = 0
+        again = range(self.cfg.rewordings)
         for _ in range(count):
             messages: list[dict[str, str]] = []
             say = messages.append
@@ -253,6 +254,7 @@ class Emitter:
                 )
                 say(form[0])
                 encoded += form[1]
+                before = past
                 past = hash((past, form[2], answer_key))  # of numbers: the same in every process
                 key = past ^ place
                 if key in seen:
@@ -265,6 +267,24 @@ class Emitter:
                     write(head + encoded + tail)
                     keys(key)
                     tag_of(tag)
+                for _ in again:
+                    which = int(draw() * choices)
+                    other = forms[which]
+                    if other is None:
+                        other = forms[which] = self._drawn(job, turn, which, batch, prints)
+                    chosen = answers[int(draw() * ways)] if ways > 1 else answers[0]
+                    key = hash((before, other[2], chosen[4])) ^ place
+                    if key in seen:
+                        repeats += 1
+                        continue
+                    see(key)
+                    record = chosen[0]
+                    record["messages"] = [*messages[:-1], other[0]]
+                    if not is_valid(record):
+                        self._refuse(record, job, turn.number)
+                    write(head + encoded[: -len(form[1])] + other[1] + chosen[1])
+                    keys(key)
+                    tag_of(chosen[5])
                 say(answer)
                 encoded += answer_encoded
         batch.repeats += repeats

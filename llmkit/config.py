@@ -234,6 +234,7 @@ class AugmentConfig(MachineConfig):
     workers: Positive
     variations: Positive
     scenarios_per_conversation: Positive
+    rewordings: Count
     truncations: Flag | Count
     limit: Positive | None
     preview: Count

@@ -211,6 +211,29 @@ def test_shorter_versions_are_prefixes_on_machines_of_their_own(tmp_path: Path) 
     assert [len(machines[turn]) for turn in (1, 2, 3)] == [3, 2, 1]
 
 
+def test_rewordings_differ_in_the_last_message_alone(tmp_path: Path) -> None:
+    """Other words for the last message after the same history, with the same answer; the rest of
+    the data set is what it is without them."""
+    options = ("split=none", "scenarios_per_conversation=2", "variations=1")
+    for name in ("plain", "more"):
+        (tmp_path / name).mkdir()
+    plain = snapshots(written(tmp_path / "plain", *options))
+    more = snapshots(written(tmp_path / "more", *options, "rewordings=3"))
+    assert len(more) > len(plain)
+
+    def but_last(record: dict[str, Any]) -> str:
+        given = {**record, "messages": record["messages"][:-1]}
+        return json.dumps(given, sort_keys=True)
+
+    # The first turn's history is empty: it holds for the words of later turns of the same machine.
+    first = [record for record in more if record["meta"]["turn"] == 1]
+    assert {but_last(r) for r in first} == {but_last(r) for r in plain if r["meta"]["turn"] == 1}
+    groups = Counter(map(but_last, more))
+    assert max(groups.values()) > 1
+    texts = {(but_last(record), record["messages"][-1]["content"]) for record in more}
+    assert len(texts) == len(more)
+
+
 def test_truncations_says_how_many(tmp_path: Path) -> None:
     """false is none, true every length, a number so many of them."""
     cfg = config(f"conversations={corpus(tmp_path)}")
