@@ -26,6 +26,7 @@ class LimitsConfig:
     receive_seconds: Positive
     connections: Positive
     drain_seconds: Positive
+    command_seconds: Positive
 
 
 @dataclass(config=STRICT)

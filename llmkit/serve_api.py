@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from litserve import LitAPI  # type: ignore[import-untyped]
 
-from llmkit.config_prompt import CallStyle
+from llmkit.config_prompt import PromptOptions
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.errors import DomainError
@@ -101,8 +102,8 @@ class Api(LitAPI):  # type: ignore[misc]
         """
         from llmkit.generate import Request
 
-        style = self.renderer.options.call_style
-        system, context, messages = split_system(job["messages"], style)
+        options = self.renderer.options
+        system, context, messages = split_system(job["messages"], options.call_style)
         if system is not None and job["system_prompt"] is not None:
             raise Refused(400, "system_prompt and a system message do not go together")
         system = job["system_prompt"] if system is None else system
@@ -118,7 +119,7 @@ class Api(LitAPI):  # type: ignore[misc]
                 400, f"the prompt has {len(ids):,} tokens, all that the model can read",
                 "context_length_exceeded",
             )  # fmt: skip
-        grammar, names = self._constrain(job, context, style)
+        grammar, names = self._constrain(job, context, options)
         if grammar is not None:
             grammar = Bounded(grammar)
             grammar.mask([])  # what is compiled late is compiled here, not between others' tokens
@@ -129,7 +130,7 @@ class Api(LitAPI):  # type: ignore[misc]
         return made, names
 
     def _constrain(
-        self, job: Mapping[str, Any], context: str | None, style: CallStyle
+        self, job: Mapping[str, Any], context: str | None, options: PromptOptions
     ) -> tuple[Any, dict[str, str] | None]:
         """The grammar of the answer, and the tools that it may call."""
         choice = job["tool_choice"]
@@ -137,14 +138,17 @@ class Api(LitAPI):  # type: ignore[misc]
             if job["tools"] and choice != "none" and choice != "auto":
                 raise Refused(400, "response_format and a tool that must be called do not agree")
             return self.grammars.for_schema(job["schema"]), None
+        compiled = partial(
+            self.grammars.for_tools, style=options.call_style, thinking=options.thinking
+        )
         tools = job["tools"]
         if tools is None:
             tools = [self.domain.tool_schema(self._state(context))]
         if choice == "none" or not tools:
             if choice not in ("none", "auto"):
                 raise Refused(400, f"tool_choice={choice!r} without tools")
-            return (self.grammars.for_tools(tools, "none", style) if tools else None), None
-        grammar = self.grammars.for_tools(tools, choice, style)
+            return (compiled(tools, "none") if tools else None), None
+        grammar = compiled(tools, choice)
         if isinstance(choice, Mapping):
             tools = [tool for tool in tools if tool["name"] == choice["name"]]
         return grammar, _names(tools)

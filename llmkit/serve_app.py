@@ -1,6 +1,6 @@
-"""The routes: /generate and /query, OpenAI's /v1, /health and /metrics.
+"""The routes: /generate and /query, OpenAI's /v1, /domain, /health and /metrics.
 
-add_routes(app, state, pool, model_names)
+add_routes(app, state, pool, commands, model_names)
 """
 
 from __future__ import annotations
@@ -14,33 +14,30 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
+from llmkit.serve_domain import Asked, Commands
 from llmkit.serve_http import State, body_of, error_body, error_response, watch
+from llmkit.serve_openapi import ROUTES, document
 from llmkit.serve_pool import Event, Pool, take
-from llmkit.serve_schema import ApiError, ChatRequest, GenerateRequest, parse
+from llmkit.serve_schema import (
+    ApiError,
+    ChatRequest,
+    CommandRequest,
+    GenerateRequest,
+    parse,
+)
 from llmkit.serve_stream import DONE, EventStream, Shown, event
 
 _GONE = Response(status_code=499)  # nobody reads it
-_ERRORS = {
-    400: "The request is wrong: JSON, a type, a limit, a schema that cannot be compiled.",
-    401: "The key is missing or wrong.",
-    404: "No such model.",
-    408: "The body did not arrive in time.",
-    413: "The body is too large.",
-    429: "As many requests wait as may; see Retry-After.",
-    500: "The model failed.",
-    503: "The model is being loaded, or the server is shutting down; see Retry-After.",
-    504: "The answer took too long.",
-}
 
 
 class Routes:
     """The handlers. `names` are what requests may call the model; the first is its own."""
 
-    def __init__(self, state: State, pool: Pool, names: Sequence[str]) -> None:
+    def __init__(self, state: State, pool: Pool, commands: Commands, names: Sequence[str]) -> None:
         self.state, self.pool, self.names = state, pool, list(dict.fromkeys(names))
+        self.commands = commands
         self.created = int(time.time())
 
     async def health(self) -> Response:
@@ -148,7 +145,20 @@ class Routes:
 
         return await self._answer(request, job, whole, streamed)
 
+    async def check(self, request: Request) -> Response:
+        """What the guard says of a command on a machine, and what it would do."""
+        return await self._domain("check", request)
+
+    async def apply(self, request: Request) -> Response:
+        """The machine after a command. Nothing real is touched, nothing is kept."""
+        return await self._domain("apply", request)
+
     # Parts
+
+    async def _domain(self, what: Asked, request: Request) -> Response:
+        body = parse(CommandRequest, await self._body(request))
+        found = await self.commands.ask(what, body.state, body.command)
+        return JSONResponse({"success": True, **found})
 
     async def _body(self, request: Request) -> bytes:
         limits = self.state.cfg.limits
@@ -249,33 +259,28 @@ def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
             "function": {"name": call["name"], "arguments": arguments}}  # fmt: skip
 
 
-def add_routes(app: FastAPI, state: State, pool: Pool, names: Sequence[str]) -> None:
+def add_routes(
+    app: FastAPI, state: State, pool: Pool, commands: Commands, names: Sequence[str]
+) -> None:
     """All routes, their errors and their documentation."""
-    routes = Routes(state, pool, names)
-
-    def add(
-        path: str, handler: Callable[..., Awaitable[Response]], body: str | None = None
-    ) -> None:
-        statuses = [401, 503] if body is None else list(_ERRORS)
-        if path == "/health":
-            statuses = [503]
-        extra = None
-        if body is not None:
-            schema = {"$ref": f"#/components/schemas/{body}"}
-            content = {"application/json": {"schema": schema}}
-            extra = {"requestBody": {"required": True, "content": content}}
+    routes = Routes(state, pool, commands, names)
+    handlers: dict[str, Callable[..., Awaitable[Response]]] = {
+        "/health": routes.health,
+        "/metrics": routes.metrics,
+        "/v1/models": routes.models,
+        "/generate": routes.generate,
+        "/query": routes.generate,
+        "/v1/chat/completions": routes.chat,
+        "/domain/check": routes.check,
+        "/domain/apply": routes.apply,
+    }
+    for path, handler in handlers.items():
+        told = ROUTES[path]
         app.add_api_route(
-            path, handler, methods=["GET"] if body is None else ["POST"],
-            response_model=None, openapi_extra=extra,
-            responses={status: {"description": _ERRORS[status]} for status in statuses},
+            path, handler, methods=["GET" if told.asks is None else "POST"], response_model=None,
+            response_class=PlainTextResponse if told.text else JSONResponse,
+            openapi_extra=told.request(), responses=told.responses(path),
         )  # fmt: skip
-
-    add("/health", routes.health)
-    add("/metrics", routes.metrics)
-    add("/v1/models", routes.models)
-    add("/generate", routes.generate, "GenerateRequest")
-    add("/query", routes.generate, "GenerateRequest")
-    add("/v1/chat/completions", routes.chat, "ChatRequest")
 
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
@@ -286,26 +291,4 @@ def add_routes(app: FastAPI, state: State, pool: Pool, names: Sequence[str]) -> 
 
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(HTTPException, refused)
-    _document(app)
-
-
-def _document(app: FastAPI) -> None:
-    """The requests' schemas into the OpenAPI document, which FastAPI cannot know."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = make()
-            kinds: Any = [(GenerateRequest, "validation"), (ChatRequest, "validation")]
-            _, schemas = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
-            components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(schemas["$defs"])
-            components["securitySchemes"] = {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            }
-            made["security"] = [{"bearer": []}, {"key": []}, {}]
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    document(app)

@@ -30,12 +30,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from llmkit.config_serve import ServeConfig
 from llmkit.serve_log import Metrics
+from llmkit.serve_openapi import ROUTES
 from llmkit.serve_schema import ApiError
 
 log = logging.getLogger("llmkit.serve")
 
 OPEN = frozenset({"/health", "/docs", "/openapi.json"})  # no key needed
-ROUTES = OPEN | {"/generate", "/query", "/v1/chat/completions", "/v1/models", "/metrics"}
 _HEADER_BYTES = 65536
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error",
@@ -131,7 +131,7 @@ class Gate:
             if not metrics.running:
                 self.state.idle.set()
             seconds = time.monotonic() - started
-            route = path if path in ROUTES else "other"
+            route = path if path in ROUTES or path in OPEN else "other"
             metrics.requests[route, status or 499] += 1
             if route not in OPEN:
                 metrics.seconds.add(seconds)

@@ -235,6 +235,57 @@ class ChatRequest(_Asked):
         )  # fmt: skip
 
 
+class CommandRequest(_Model):
+    """A command, and the machine that it is meant for: JSON as /domain/apply gives it, or the text
+    of a system context."""
+
+    state: dict[str, Any] | str
+    command: Annotated[str, Field(max_length=65536)]
+
+
+class CheckAnswer(_Model):
+    """What the guard says of a command, and what the command would do."""
+
+    success: Literal[True]
+    allowed: bool = Field(description="Whether it may be run.")
+    danger: str = Field(description="How bad it can be: read, change, destructive, forbidden.")
+    missing: list[str] = Field(description="What it names and is not there.")
+    reason: str = Field(description="The verdict in words, with the devices that exist.")
+    explanation: str = Field(description="What it would do; or why it fails.")
+
+
+class ApplyAnswer(CheckAnswer):
+    """The machine after a command; as it was where the guard refuses it."""
+
+    applied: bool = Field(description="False: refused, and not run.")
+    status: int | None = Field(description="Exit status; null: not known, or not run.")
+    error: str | None = Field(description="Why the first part that failed did.")
+    stdout: str | None = Field(description="What it prints; null: not known.")
+    unmodelled: list[str] = Field(description="Programs that were taken to change nothing.")
+    state: dict[str, Any] = Field(description="The machine, for the next request.")
+    system_context: str = Field(description="The machine as a model reads it.")
+
+
+class Failure(_Model):
+    """An error, as the earlier server told it."""
+
+    success: Literal[False]
+    error: str
+
+
+class OpenAIError(_Model):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIFailure(_Model):
+    """An error, as OpenAI tells it."""
+
+    error: OpenAIError
+
+
 def _function(tool: Function | Tool) -> Function:
     return tool.function if isinstance(tool, Tool) else tool
 

@@ -30,6 +30,7 @@ from llmkit import __version__
 from llmkit.config_serve import ServeConfig
 from llmkit.serve_api import Api
 from llmkit.serve_app import add_routes
+from llmkit.serve_domain import Commands
 from llmkit.serve_http import Gate, Protocol, Server, State, keys_from
 from llmkit.serve_pool import Pool, spread
 from llmkit.serve_worker import work
@@ -61,7 +62,11 @@ class LlmServer(LitServer):  # type: ignore[misc]
         self.pool = Pool(
             self._launch, len(self.worker_devices), engine.max_batch + engine.queue
         )  # fmt: skip
-        add_routes(self.app, self.state, self.pool, self.names)
+        limits = self.cfg.limits
+        self.commands = Commands(
+            self.cfg.domain.name, seconds=limits.command_seconds, waiting=engine.queue
+        )
+        add_routes(self.app, self.state, self.pool, self.commands, self.names)
 
     def _register_middleware(self) -> None:
         self.app.add_middleware(Gate, state=self.state)
@@ -131,6 +136,7 @@ class LlmServer(LitServer):  # type: ignore[misc]
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.to_thread(self.commands.end)
             await self.pool.end()
         if failed.done():
             raise failed.result()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,188 +20,43 @@ from hypothesis import strategies as st
 
 pytest.importorskip("litserve")
 
+from tests.serving import (
+    CHAT,
+    KEY,
+    SAY,
+    SHELL_TOOL,
+    Running,
+    begin,
+    letters,
+    resident,
+    running,
+    start,
+)
 from tests.test_serve_parts import FIELDS, VALUES
 
-KEY = "s3cret"
-SAY = {"messages": [{"role": "user", "content": "list disks"}]}
-CHAT = {"model": "llmkit", **SAY}
-SHELL_TOOL = {
-    "name": "run_shell_command",
-    "parameters": {
-        "type": "object",
-        "properties": {"command": {"type": "string", "enum": ["lsblk", "sgdisk -p /dev/sda"]}},
-        "required": ["command"],
-    },
-}
-
-
-def letters(count: int) -> dict[str, Any]:
-    """A request whose answer takes a while, and shows when it was cut: so many letters."""
-    schema = {
-        "type": "object",
-        "properties": {"a": {"type": "string", "pattern": f"^[a-z]{{{count}}}$"}},
-        "required": ["a"],
-        "additionalProperties": False,
-    }
-    wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-    return {**SAY, "response_format": wanted, "max_tokens": 1000}
-
-
-@dataclass
-class Answer:
-    """Status, headers (small letters) and body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Running:
-    """A server process."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    port: int = 0
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it logged."""
-        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
-
-    def ask(
-        self, method: str, path: str, body: Any = None, *, key: str | None = KEY,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:  # fmt: skip
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
-        raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        try:
-            connection.request(method, path, raw, sent)
-            got = connection.getresponse()
-            found = {name.lower(): value for name, value in got.getheaders()}
-            return Answer(got.status, found, got.read())
-        finally:
-            connection.close()
-
-    def post(self, path: str, body: Any, **more: Any) -> Answer:
-        return self.ask("POST", path, body, **more)
-
-    def events(self, path: str, body: Mapping[str, Any]) -> list[Any]:
-        """The data of a stream's events."""
-        answer = self.post(path, {**body, "stream": True})
-        assert answer.status == 200, answer.body
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        found = answer.body.decode().split("\n\n")
-        assert found.pop() == ""
-        data = [item.removeprefix("data: ") for item in found]
-        return [item if item == "[DONE]" else json.loads(item) for item in data]
-
-    def metric(self, name: str) -> float:
-        """The sum of a metric's values."""
-        text = self.ask("GET", "/metrics").body.decode()
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
-
-    def healthy(self, within: float = 200) -> None:
-        """Wait until it answers."""
-        self.until(lambda: self.ask("GET", "/health").status == 200, within)
-
-    def until(self, holds: Any, within: float) -> float:
-        """Wait until `holds()`; the seconds that it took."""
-        began = time.monotonic()
-        while True:
-            assert self.process.poll() is None, self.log.read_text()
-            if holds():
-                return time.monotonic() - began
-            assert time.monotonic() - began < within, self.log.read_text()[-3000:]
-            time.sleep(0.05)
-
-    def raw(self) -> socket.socket:
-        """A connection for bytes of the test's own."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
-
-    def workers(self) -> list[int]:
-        """Processes below the server's that hold a model."""
-        found = []
-        for name in Path("/proc").iterdir():
-            if not name.name.isdigit():
-                continue
-            try:
-                parent = int((name / "stat").read_text().rpartition(")")[2].split()[1])
-                line = (name / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == self.process.pid and b"spawn_main" in line:
-                found.append(int(name.name))
-        return found
-
-
-def start(folder: Path, *overrides: str, keys: str = "") -> Running:
-    """A server that is starting; its port is known once it listens."""
-    folder.mkdir(exist_ok=True)
-    log = folder / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "llmkit.serve", "model=tiny", "adapter=none", "port=0",
-                "engine.threads=1", "engine.weights=plain", "model.dtype=float32",
-                *overrides,
-            ],
-            cwd=folder, stderr=stream, stdout=stream,
-            env={**os.environ, "LLMKIT_KEYS": keys, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-    return Running(process, log)
-
-
-def listens(server: Running) -> Running:
-    """The same, once it listens."""
-
-    def port() -> int:
-        found = re.search(r'"listening".*"port":(\d+)', server.log.read_text())
-        server.port = int(found[1]) if found else 0
-        return server.port
-
-    server.until(port, 200)
-    return server
-
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, ...]]:
-    """Two servers, and one that cannot load its model, begun together."""
-    folder = tmp_path_factory.mktemp("serve")
-    both = (
-        start(folder / "a", "limits.body_bytes=200000", "limits.messages=50", keys=f"k1,{KEY}"),
-        start(
-            folder / "b", "limits.seconds=5", "limits.receive_seconds=1", "engine.queue=1",
-            "engine.max_batch=3", "limits.max_tokens=7900",
-            "cors_origins=['https://example.org']",
-        ),
-        start(folder / "c", "model.chat_template=/nowhere.jinja"),
-    )  # fmt: skip
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that cannot load its model, begun together with the others."""
+    begin("keys", "small")
+    server = start(tmp_path_factory.mktemp("serve") / "c", "model.chat_template=/nowhere.jinja")
     try:
-        yield both
+        yield server
     finally:
-        for server in both:
-            server.process.kill()
-            server.process.wait()
+        server.process.kill()
+        server.process.wait()
 
 
 @pytest.fixture(scope="module")
-def server(pair: tuple[Running, ...]) -> Running:
+def server(failing: Running) -> Running:
     """With keys and the usual limits."""
-    listens(pair[0]).healthy()
-    return pair[0]
+    return running("keys")
 
 
 @pytest.fixture
-def small(pair: tuple[Running, ...]) -> Running:
+def small(failing: Running) -> Running:
     """With small limits and without keys; for faults."""
-    if not pair[1].port:
-        listens(pair[1])
-    pair[1].healthy()
-    return pair[1]
+    return running("small")
 
 
 # Routes
@@ -334,9 +185,10 @@ def test_the_openapi_document_is_whole(server: Running) -> None:
     document = server.ask("GET", "/openapi.json", key=None).json()
     assert set(document["paths"]) == {
         "/health", "/metrics", "/generate", "/query", "/v1/models", "/v1/chat/completions",
+        "/domain/check", "/domain/apply",
     }  # fmt: skip
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document))
-    assert {"ChatRequest", "GenerateRequest", "Message"} <= set(references)
+    assert {"ChatRequest", "GenerateRequest", "Message", "ApplyAnswer"} <= set(references)
     assert set(references) <= set(document["components"]["schemas"])
 
 
@@ -620,7 +472,7 @@ def load(server: Running, clients: int, body: Mapping[str, Any]) -> Iterator[lis
 def test_a_worker_that_is_killed_comes_back(small: Running) -> None:
     """kill -9 under load: who waits gets 503 at once, /health says so, and then all goes on."""
     with load(small, 3, letters(900)) as futures:
-        (worker,) = small.workers()
+        worker = max(small.children(), key=resident)
         os.kill(worker, signal.SIGKILL)
         answers = [future.result(timeout=3) for future in futures]
     assert {answer.status for answer in answers} == {503}
@@ -636,7 +488,7 @@ def test_a_worker_that_is_killed_comes_back(small: Running) -> None:
 def test_sigterm_lets_running_requests_finish(small: Running) -> None:
     """They get whole answers, new ones 503; then exit 0, no process and no port behind."""
     with load(small, 3, letters(200)) as futures:
-        workers = small.workers()
+        workers = small.children()
         small.process.send_signal(signal.SIGTERM)
         small.until(lambda: small.ask("GET", "/health").json()["status"] == "stopping", 2)
         late = small.post("/generate", SAY)
@@ -664,13 +516,13 @@ def refusal(server: Running) -> tuple[int, str]:
     return code, "\n".join(said)
 
 
-def test_a_model_that_cannot_be_loaded(pair: tuple[Running, ...]) -> None:
+def test_a_model_that_cannot_be_loaded(failing: Running) -> None:
     """The worker's reason is the server's: one error, exit code 2."""
-    code, said = refusal(pair[2])
+    code, said = refusal(failing)
     assert code == 2
     assert said.startswith("error: no chat template /nowhere.jinja")
-    assert "Traceback" not in pair[2].log.read_text()
-    assert pair[2].log.read_text().count("error: ") == 1
+    assert "Traceback" not in failing.log.read_text()
+    assert failing.log.read_text().count("error: ") == 1
 
 
 @pytest.mark.parametrize(

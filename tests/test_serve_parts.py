@@ -23,7 +23,7 @@ from llmkit.serve_worker import SHELL, Refused, answer, split_system
 
 LIMITS = LimitsConfig(
     body_bytes=1000, messages=3, max_tokens=100, seconds=1, receive_seconds=1, connections=1,
-    drain_seconds=1,
+    drain_seconds=1, command_seconds=1,
 )  # fmt: skip
 SAMPLING = SamplingConfig(max_tokens=50, temperature=0.7, top_p=0.9)
 NAMES = {"run_shell_command": "run_shell_command", SHELL: "run_shell_command"}
