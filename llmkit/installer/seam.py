@@ -10,7 +10,7 @@ the object).
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,32 @@ class InstallerDomain:
     def explanation(self, state: SystemState, command: str) -> Explanation:
         """What a command does, in sentences; its danger, and the disks that lose something."""
         return explain.explain(command, state)
+
+    def reasoning(
+        self, state: SystemState, messages: Sequence[Mapping[str, str]], answer: Mapping[str, Any]
+    ) -> str:
+        """Why `answer` (an expected_response) is right: what is wanted, what decides, what follows."""
+        from llmkit.installer.reasoning import reasoning
+
+        return reasoning(state, messages, answer)
+
+    def absent(self, state: SystemState, text: str) -> tuple[str, ...]:
+        """Devices that a text names and the machine does not have."""
+        from llmkit.installer.reasoning_check import absent
+
+        return absent(state, text)
+
+    def vague(
+        self,
+        state: SystemState,
+        messages: Sequence[Mapping[str, str]],
+        answer: Mapping[str, Any],
+        text: str,
+    ) -> str:
+        """Why reasoning is not specific to this machine and turn; "" when it is."""
+        from llmkit.installer.reasoning_check import vague
+
+        return vague(state, messages, answer, text)
 
 
 domain = InstallerDomain()
