@@ -42,6 +42,24 @@ def test_sfdisk_refuses_a_start_in_use(script: str) -> None:
         run("sfdisk /dev/sda", f"label: dos\n{script}")
 
 
+@pytest.mark.parametrize(
+    ("first", "asked", "second"),
+    [
+        (4096, "0:+1M:0", (2048, 4095)),  # asked for 4095, moved to a boundary
+        (4095, "0:+512K:0", (2048, 4094)),
+        (6144, "0:+1M:0", (4096, 6143)),
+        (8192, "0:+1M:0", (4096, 8191)),
+    ],
+)
+def test_sgdisk_takes_a_start_in_a_small_gap_for_an_end(
+    first: int, asked: str, second: tuple[int, int]
+) -> None:
+    """With less than 1 MiB behind the default start, "+1M" counts as for an end: one sector less."""
+    made = run(f"sgdisk -o -a 1 -n 1:{first}:0 /dev/sda")
+    found = rows(run(f"sgdisk -a 2048 -n {asked} /dev/sda", state=made))
+    assert [row[1:] for row in found if row[0] == 2] == [second]
+
+
 _TWO = "label: dos\n,93.5M,linux\nsize=761M, type=E\n770M,+\n"
 
 

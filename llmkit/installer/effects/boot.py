@@ -114,7 +114,9 @@ def _is_fat(state: SystemState, device: str) -> bool:
 def _installed(state: SystemState, root: str, loader: str, device: str) -> Result:
     """The state in which the system at `root` has that boot loader."""
     place = vfs.resolve(state, "/", root)
-    held = replace(vfs.tree(state, place.key), bootloader=loader, bootloader_device=device if loader else "")
+    held = replace(
+        vfs.tree(state, place.key), bootloader=loader, bootloader_device=device if loader else ""
+    )
     new = vfs.with_tree(state, place.key, held)
     return Result(new, None, events=(Event("bootloader", device, loader),))
 

@@ -119,8 +119,8 @@ def _new(run: _Run, value: str) -> None:
     run.new = number if number > 0 else table.first_free_number()
     low = table.align(table.first_in_largest())
     high = table.aligned_end(low)
-    start = sector_number(_piece(value, 2), table.sector, low, high, low)
-    end = sector_number(_piece(value, 3), table.sector, start, high, high)
+    start = sector_number(_piece(value, 2), table.sector, low, high, low, table.alignment)
+    end = sector_number(_piece(value, 3), table.sector, start, high, high, table.alignment)
     _create(run, run.new, start, end)
 
 

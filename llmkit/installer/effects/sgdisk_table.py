@@ -1,6 +1,6 @@
 """A GPT in memory, with sgdisk's arithmetic: alignment, free space, starts and ends (gdisk 1.0.9).
 
-    >>> sector_number("+512M", 512, 2048, 2097118, 2097118)
+    >>> sector_number("+512M", 512, 2048, 2097118, 2097118, 2048)
     1050623
 
 All numbers are sectors; ends are inclusive.
@@ -30,9 +30,10 @@ class Entry:
     partuuid: str = ""
 
 
-def sector_number(text: str, sector: int, low: int, high: int, default: int) -> int:
+def sector_number(text: str, sector: int, low: int, high: int, default: int, alignment: int) -> int:
     """What sgdisk makes of a start or an end: "0" and "" are the default, "+512M" counts from
-    `low` (or from the default, for a start), "-100M" back from `high`. Nonsense gives 0."""
+    the default for a start, and from `low` as a size for an end, "-100M" back from `high`. A
+    default less than `alignment` below `high` is taken for an end. Nonsense gives 0."""
     text = text.lstrip(" ")
     sign = text[:1] if text[:1] in ("+", "-") else ""
     text = text[len(sign) :]
@@ -49,7 +50,7 @@ def sector_number(text: str, sector: int, low: int, high: int, default: int) -> 
         unit = 1 << (10 * (_SUFFIXES.index(suffix) + 1))
         number = number * (unit // sector) if unit >= sector else number // (sector // unit)
     if sign == "+":
-        number += low - 1 if default == high else default
+        number += low - 1 if high - default < alignment else default
     elif sign == "-":
         number = high - number if number <= high else 0
     return number
