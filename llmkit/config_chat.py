@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from llmkit.config import STRICT, Positive
+from llmkit.config import (
+    STRICT,
+    DomainConfig,
+    FilePath,
+    Flag,
+    Int,
+    MachineConfig,
+    Positive,
+    Text,
+)
+from llmkit.config_engine import ServeEngineConfig
+from llmkit.config_model import ModelConfig
 
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
+
+
+class Execute(Enum):
+    """Where a command runs."""
+
+    simulate = "simulate"  # on a machine made from disk= and boot=
+    dry = "dry"  # nowhere: it is printed; on this machine's facts
+    real = "real"  # on this machine
 
 
 @dataclass(config=STRICT)
@@ -21,3 +41,42 @@ class ClientConfig:
     tries: Positive
     wait_seconds: Seconds
     longest_wait_seconds: Seconds
+
+
+@dataclass(config=STRICT)
+class ServerConfig:
+    """The server: where one may run already, and whether one is started when none does."""
+
+    url: Text
+    key_env: Text
+    start: Flag
+    start_seconds: Seconds
+    stop_seconds: Seconds
+
+
+@dataclass(config=STRICT)
+class AskConfig:
+    """What is sent. `history` counts messages, the newest first."""
+
+    history: Positive
+    max_tokens: Positive
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+@dataclass(config=STRICT)
+class ChatConfig(MachineConfig):
+    """conf/chat.yaml"""
+
+    domain: DomainConfig
+    model: ModelConfig
+    engine: ServeEngineConfig
+    adapter: Text
+    server: ServerConfig
+    client: ClientConfig
+    ask: AskConfig
+    execute: Execute
+    allow_installed: Flag
+    script: FilePath | None
+    output_dir: FilePath | None
+    colour: Flag
+    seed: Int

@@ -28,7 +28,7 @@ from llmkit.installer.run import run_command
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import Disk, SystemState
 
-_DESTRUCTIVE = LEVELS.index("destructive")
+_CHANGE, _DESTRUCTIVE = LEVELS.index("change"), LEVELS.index("destructive")
 
 
 def explain(command: str | Outcome, state: SystemState, text: str = "") -> Explanation:
@@ -97,12 +97,39 @@ def _threatened(text: str, state: SystemState) -> set[str]:
     return found.disks & {disk.path for disk in state.disks}
 
 
-class _Threats(Inspector):
-    """The guard's look at every command, which also notes the disks of the destructive ones."""
+def touched(text: str, state: SystemState) -> set[str]:
+    """Kernel names of the disks that a line has to do with, on any static path, where it does more
+    than look; those that it only reads within such a command included. All, when that cannot be
+    told."""
+    everything = {disk.name for disk in state.disks}
+    found = _Threats(_CHANGE)
+    try:
+        explore(parse(text), state, found)
+        outcome = run_command(text, state)
+    except (ShellSyntaxError, RecursionError):
+        return everything
+    verdict = check_command(text, state)
+    if verdict.danger == "read" and verdict.allowed:
+        return set()
+    if outcome.opaque:
+        return everything
+    paths = set(found.disks)
+    for event in outcome.events:
+        if event.kind != "read":
+            paths |= _disks(event.device, state, outcome.state)
+            if event.detail.startswith("/"):
+                mount = words.mount_of(event.detail, state)
+                paths |= _disks(mount or "", state, outcome.state)
+    return {path.removeprefix("/dev/") for path in paths} & everything
 
-    def __init__(self) -> None:
+
+class _Threats(Inspector):
+    """The guard's look at every command, which also notes the disks of those that are so dangerous."""
+
+    def __init__(self, level: int = _DESTRUCTIVE) -> None:
         super().__init__()
         self.disks: set[str] = set()
+        self._level = level
 
     def _redirect(
         self, redirect: Opened, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
@@ -111,23 +138,28 @@ class _Threats(Inspector):
         path = redirect.target.text if redirect.target else None
         if path and redirect.writes:
             for place in here:
-                if write_danger(path, place, roots).rank >= _DESTRUCTIVE:
+                if write_danger(path, place, roots).rank >= self._level:
                     self._note(path, place, roots)
 
     def _danger(self, call: Call, command: SimpleCommand, here: Iterable[Presence]) -> None:
         here = list(here)
         super()._danger(call, command, here)
         for place in here:
-            if danger_of(call, place, command.root).rank >= _DESTRUCTIVE:
+            if danger_of(call, place, command.root).rank >= self._level:
                 for word in _written(call):
                     self._note(word, place, call.roots)
+                if self._level < _DESTRUCTIVE:  # devices that are read count, too
+                    for device in filter(None, call.args):
+                        self._note(device, place, call.roots, files=False)
 
-    def _note(self, word: str, place: Presence, roots: tuple[str, ...]) -> None:
+    def _note(
+        self, word: str, place: Presence, roots: tuple[str, ...], *, files: bool = True
+    ) -> None:
         names = [name for mention in mentions(word, roots) for name in mention.names]
         if not names and BARE.fullmatch(word):
             names = [f"/dev/{word}"]
         nodes = [node for node in map(place.resolve, names) if node]
-        if not nodes and word.startswith("/"):
+        if not nodes and files and word.startswith("/"):
             source = words.mount_of(word, place.state)
             nodes = [source] if source else []
         for node in nodes:

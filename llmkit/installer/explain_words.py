@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from llmkit.installer import state as model
+from llmkit.installer import vfs
 from llmkit.installer.effects.registry import Event
 
 _LONGEST = 300  # characters of a sentence
@@ -20,6 +21,12 @@ _LOADERS = {
     "grub-efi": "GRUB (UEFI)",
     "grub-bios": "GRUB (BIOS)",
 }
+_SETTINGS = (
+    ("/etc/hostname", "sets the host name"),
+    ("/etc/fstab", "sets what is mounted at the start"),
+    ("/etc/locale.conf", "sets the language"),
+    ("/etc/vconsole.conf", "sets the keyboard"),
+)
 _KINDS = {
     "vfat": "FAT",
     "crypto_LUKS": "an encrypted container (LUKS)",
@@ -86,7 +93,7 @@ def clauses(
     wiped = {found.path for found in before.disks if _emptied(found, events, before, after)}
     last = ""
     for (topic, place), group in groupby(events, lambda event: _topic(event, before, after)):
-        for text in _topic_clauses(topic, place, list(group), before, wiped):
+        for text in _topic_clauses(topic, place, list(group), before, after, wiped):
             if text not in told or topic == "":
                 if text != last:
                     yield text
@@ -137,11 +144,12 @@ def _topic_clauses(
     place: str,
     events: list[Event],
     before: model.SystemState,
+    after: model.SystemState,
     wiped: set[str],
 ) -> Iterator[str]:
     if topic != "layout":
         for event in events:
-            yield _clause(event, before)
+            yield _clause(event, before, after)
         return
     found = before.disk(place)
     assert found is not None
@@ -186,7 +194,7 @@ def _loss(event: Event, found: model.Disk) -> str:
     return f"erases {held} on {name}, with all its files, of {disk(found)}"
 
 
-def _clause(event: Event, before: model.SystemState) -> str:
+def _clause(event: Event, before: model.SystemState, after: model.SystemState) -> str:
     device, detail = _short(event.device), event.detail
     on = f" on {device}" if device else ""
     match event.kind:
@@ -213,6 +221,8 @@ def _clause(event: Event, before: model.SystemState) -> str:
         case "copy":
             return f"copies files to {detail}{f' (on {device})' if device else ''}"
         case "file":
+            if detail.startswith("/") and vfs.is_dir(after, detail) and not _was(before, detail):
+                return f"makes the folder {detail}"
             return _file(device, detail)
         case "remove":
             where = mount_of(detail, before) if detail.startswith("/") else None
@@ -243,6 +253,10 @@ def _clause(event: Event, before: model.SystemState) -> str:
     return " ".join(word for word in (event.kind, device, detail) if word)
 
 
+def _was(state: model.SystemState, path: str) -> bool:
+    return vfs.exists(state, path) is True
+
+
 def _file(device: str, detail: str) -> str:
     if detail.startswith("label"):
         return f"sets the label of {device} to {detail[5:].strip() or 'nothing'}"
@@ -254,6 +268,9 @@ def _file(device: str, detail: str) -> str:
         return "sets the clock"
     if device:
         return f"{detail or 'writes'} on {device}"
+    for name, what in _SETTINGS:
+        if detail.endswith(name):
+            return f"{what} (writes {detail})"
     return f"writes {detail}" if detail.startswith("/") else f"changes files ({detail})"
 
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.domain import Applied, Explanation
 from llmkit.errors import DomainError
@@ -25,6 +25,10 @@ from llmkit.installer.state import SystemState
 from llmkit.macros import bind
 from llmkit.template import render
 from llmkit.toolkit import find_toolkit
+
+if TYPE_CHECKING:
+    from llmkit.chat_types import Asker, Assistant, Execute
+    from llmkit.config_chat import AskConfig
 
 
 class InstallerDomain:
@@ -124,6 +128,20 @@ class InstallerDomain:
     def explanation(self, state: SystemState, command: str) -> Explanation:
         """What a command does, in sentences; its danger, and the disks that lose something."""
         return explain.explain(command, state)
+
+    def assistant(
+        self,
+        ask: Asker,
+        cfg: AskConfig,
+        execute: Execute,
+        *,
+        state: SystemState | None = None,
+        allow_installed: bool = False,
+    ) -> Assistant:
+        """Who the chat talks to; see installer/assistant.py."""
+        from llmkit.installer.assistant import make
+
+        return make(ask, cfg, execute, state=state, allow_installed=allow_installed)
 
     def reasoning(
         self, state: SystemState, messages: Sequence[Mapping[str, str]], answer: Mapping[str, Any]
