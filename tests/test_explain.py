@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from llmkit.domain import explanation, get_domain
+from llmkit.installer import explain as explain_module
 from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import sold
 from llmkit.installer.run import run_command
@@ -183,7 +184,7 @@ def losing(before: SystemState, after: SystemState) -> set[str]:
 
 
 def sound(command: str, state: SystemState) -> None:
-    found = explain(command, state)
+    found = explain_module._explained(command, state, command)
     assert found.lines and all(line and line.isprintable() for line in found.lines)
     outcome = run_command(command, state)
     lost = losing(state, outcome.state)

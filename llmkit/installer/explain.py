@@ -39,12 +39,18 @@ def explain(command: str | Outcome, state: SystemState, text: str = "") -> Expla
     """
     if isinstance(command, str):
         text = command
-        verdict = check_command(text, state)
-        try:
-            outcome = run_command(text, state)
-        except Exception:  # as the guard does: a bug here must not hide a refusal
-            named = tuple(disk.name for disk in state.disks)
-            return Explanation((words.safe(verdict.reason),), verdict.danger, named, True, False)
+    try:
+        return _explained(command, state, text)
+    except Exception:  # as the guard does: a bug here must not let a line look harmless
+        named = tuple(disk.name for disk in state.disks)
+        lines = ("refused: what this line does could not be worked out",)
+        return Explanation(lines, "destructive", named, True, False)
+
+
+def _explained(command: str | Outcome, state: SystemState, text: str) -> Explanation:
+    """`explain` without its safety net."""
+    if isinstance(command, str):
+        verdict, outcome = check_command(text, state), run_command(text, state)
     else:
         outcome = command
         verdict = check_command(text, state) if text else _verdict(outcome)
