@@ -10,6 +10,7 @@ again, not before `after` seconds), `BadRequest` (this request will never be tak
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -71,6 +72,8 @@ class Client(Protocol):
 
 def make_client(provider: AnthropicConfig | OpenAIConfig, key: str) -> Client:
     """The client of a provider. Raises MissingExtra without its SDK, ConfigError without a key."""
+    for name in ("httpx", "httpx2"):  # a line for each request, on the stage's log
+        logging.getLogger(name).setLevel(logging.WARNING)
     if isinstance(provider, AnthropicConfig):
         from llmkit.annotate_anthropic import Anthropic
 

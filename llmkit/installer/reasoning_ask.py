@@ -32,15 +32,17 @@ _NO = re.compile(
 )
 _QUESTION = re.compile(
     r"(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh)[ ,]+)*"
-    r"(?:what|waht|wat|why|who|shouldn'?t|wouldn'?t|couldn'?t|won'?t|hasn'?t|haven'?t|don'?t (?:i|we|you)|whose|where|when|which|how|is|isn'?t|are|aren'?t|was|were|do|does|dose|did|"
+    r"(?:what|waht|wat|why|who|whose|(?:should|would|could|has|have)n'?t|won'?t|don'?t (?:i|we|you)|"
+    r"where|when|which|how|is|isn'?t|are|aren'?t|was|were|do|does|dose|did|"
     r"didn'?t|can|could|should|shall|must|may|might|will|would|has|have|any|whats|what's)\b",
     re.IGNORECASE,
 )
 _SHELL = re.compile(
     r"(?:sudo |\$ )?(?:(?:mkfs\.\w+|mkswap|sgdisk|sfdisk|fdisk|parted|wipefs|blkid|lsblk|useradd|userdel|"
     r"usermod|rsync|chmod|chown|arch-chroot|systemctl|grub-\w+|bootctl|genfstab|findmnt|swapon|swapoff|"
-    r"timedatectl|hostnamectl|localectl|nmcli|tune2fs|e2label|efibootmgr|mkdir|umount|ls|cat|dd)(?= |$)|"
-    r"\w[\w.-]* (?:-|/|\w+=/))"
+    r"timedatectl|hostnamectl|localectl|nmcli|tune2fs|e2label|efibootmgr)(?= |$)|"
+    r"(?:rm|dd|mount|umount|ls|cat|mkdir|shred|curl|wget|ip|ping|sync|cp|mv|find|df|free|bash|sh) "
+    r"(?:-|/|\w+=/))"
 )
 _ORDER = ("first", "second", "third", "fourth")
 _IT = re.compile(
@@ -157,7 +159,7 @@ def _ref(said: str, messages: Sequence[Mapping[str, str]], body: str, devices: D
     if not about:
         return Ref()
     first = about[0]
-    disk = devices[first.disk] if first.disk in devices else first
+    disk = devices.get(first.disk) or first
     rivals = tuple(devices.others([disk.path]))
     low = said.lower()
     named = [item for item in devices.named(said) if item.disk == disk.path]

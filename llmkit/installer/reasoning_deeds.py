@@ -107,15 +107,15 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
     if not done.steps and done.lost or "erase" in {event.kind for event in outcome.events}:
         if not {"partition", "table", "format"} & done.kinds:
             done.steps.append(Step("erase", devices.label(_first(outcome.events))))
-    for disk in after.disks:
-        if disk.path in done.disks:
-            done.table = done.table or disk.table or ""
+    for found in after.disks:
+        if found.path in done.disks:
+            done.table = done.table or found.table or ""
     done.kept = [disk.name for disk in devices.others(done.disks)] if done.disks else []
-    found = done.kinds
-    done.main = next((kind for kind in _MAIN if kind in found), "")
+    kinds = done.kinds
+    done.main = next((kind for kind in _MAIN if kind in kinds), "")
     if not done.main:
         done.main = "read" if after == state else "change"
-    if found == {"read", "file"} and all(step.role == "" for step in done.of("file")):
+    if kinds == {"read", "file"} and all(step.role == "" for step in done.of("file")):
         done.main = "file"
     return done
 

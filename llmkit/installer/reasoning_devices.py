@@ -107,6 +107,10 @@ class Devices:
     def __getitem__(self, path: str) -> Device:
         return self._found[path]
 
+    def get(self, path: str) -> Device | None:
+        """The device of a path, or None."""
+        return self._found.get(path)
+
     @property
     def disks(self) -> list[Device]:
         """Disks but for the live medium, in the context's order."""
