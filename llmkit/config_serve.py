@@ -12,6 +12,7 @@ from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
 
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 Port = Annotated[int, Field(strict=True, ge=0, le=65535)]
 
 
@@ -47,6 +48,7 @@ class ServeConfig:
     prompt: PromptOptions
     engine: ServeEngineConfig
     adapter: Text
+    adapters: dict[ModelName, Text]
     names: list[Text]
     grounded: Flag
     host: Text

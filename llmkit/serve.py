@@ -10,11 +10,11 @@ makes a like one cheaper. See docs/serving.md for the routes, the limits and how
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.errors import ConfigError, LlmkitError, MissingExtra
+from llmkit.serve_voices import Voices, voices
 from llmkit.stage import stage
 
 
@@ -26,17 +26,18 @@ def serve(cfg: ServeConfig) -> None:
         ConfigError: the adapter, the model or the devices are not there.
         LlmkitError: the port is taken, or the model cannot be loaded.
     """
-    adapter = checked(cfg)
+    voices = checked(cfg)
     listener = listen(cfg.host, cfg.port)
     from llmkit.serve_log import log_as_json
     from llmkit.serve_server import LlmServer
 
     log_as_json()
-    LlmServer(cfg, adapter).run_on(listener)
+    LlmServer(cfg, voices).run_on(listener)
 
 
-def checked(cfg: ServeConfig) -> Path | None:
-    """The adapter's folder. Raises what can be known to fail before anything is loaded."""
+def checked(cfg: ServeConfig) -> Voices:
+    """The adapters, and who answers to which name. Raises what can be known to fail before anything
+    is loaded."""
     from importlib.util import find_spec
 
     for package in ("litserve", "llguidance"):
@@ -45,7 +46,9 @@ def checked(cfg: ServeConfig) -> Path | None:
     from llmkit.model_adapter import adapter_path
 
     get_domain(cfg.domain.name)
-    return adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
+    known = {"domain": cfg.domain.name, "model": cfg.model.name}
+    more = {name: adapter_path(value, **known) for name, value in cfg.adapters.items()}
+    return voices(cfg, adapter_path(cfg.adapter, **known), more)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """The model behind the server, as LitServe's LitAPI: `setup` loads it in the worker's process.
 
-api = Api(cfg, adapter)
+api = Api(cfg, voices)
 api.setup("cpu")
 request, names = api.request(job)
 """
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from litserve import LitAPI  # type: ignore[import-untyped]
@@ -22,6 +21,7 @@ from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.errors import DomainError
 from llmkit.reply import ARGUMENT, TOOL
+from llmkit.serve_voices import Voices
 from llmkit.serve_worker import SHELL, Refused, split_system
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ class Api(LitAPI):  # type: ignore[misc]
     """What a worker needs of the config; the model after `setup`."""
 
     scheduler: Scheduler = None  # type: ignore[assignment]  # until `setup`
+    ids_for: Callable[[int, Sequence[int]], tuple[int, ...]]  # a voice's tokens for the scheduler
 
-    def __init__(self, cfg: ServeConfig, adapter: Path | None) -> None:
+    def __init__(self, cfg: ServeConfig, voices: Voices) -> None:
         super().__init__()
-        self.cfg, self.adapter = cfg, adapter
+        self.cfg, self.voices = cfg, voices
 
     def setup(self, device: str) -> None:
         """Load model, renderer and grammars, and begin to schedule."""
@@ -76,18 +77,31 @@ class Api(LitAPI):  # type: ignore[misc]
         from llmkit.prompt import renderer
         from llmkit.scheduler import Scheduler
 
-        cfg = self.cfg
+        cfg, folders = self.cfg, self.voices.folders
         self.domain = get_domain(cfg.domain.name)
         self._rendering = threading.Lock()  # tokenizers are not for several threads
-        loaded = load_model(replace(cfg.model, device=device), self.adapter)
-        self.renderer = renderer(loaded.tokenizer, cfg.prompt, self.domain, self.adapter)
+        several = len(folders) > 1
+        loaded = load_model(replace(cfg.model, device=device), None if several else folders[0])
+        self.renderers = [
+            renderer(loaded.tokenizer, cfg.prompt, self.domain, folder) for folder in folders
+        ]
+        stop_ids = self.renderers[0].stop_ids
         width = loaded.model.config.get_text_config().vocab_size
-        self.grammars = Grammars(loaded.tokenizer, self.renderer.stop_ids, width)
+        self.grammars = Grammars(loaded.tokenizer, stop_ids, width)
         longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         # The pool counts who runs and who waits; requests that come at once wait here for a moment
         # even where there is room.
         engine = replace(cfg.engine, queue=cfg.engine.max_batch + cfg.engine.queue)
-        scheduler = Scheduler(loaded, engine, self.renderer.stop_ids)
+        scheduler: Scheduler
+        if several:
+            from llmkit.serve_adapters import AdapterScheduler
+
+            adapters = [folder for folder in folders if folder is not None]
+            scheduler = AdapterScheduler(loaded, engine, stop_ids, adapters)
+            self.ids_for = scheduler.ids_for
+        else:
+            scheduler = Scheduler(loaded, engine, stop_ids)
+            self.ids_for = _plain
         self.longest = min(scheduler.limit, longest or scheduler.limit)
         self.scheduler = scheduler
 
@@ -102,7 +116,8 @@ class Api(LitAPI):  # type: ignore[misc]
         """
         from llmkit.generate import Request
 
-        options = self.renderer.options
+        made_for = self.renderers[job["voice"]]
+        options = made_for.options
         system, context, messages = split_system(job["messages"], options.call_style)
         if system is not None and job["system_prompt"] is not None:
             raise Refused(400, "system_prompt and a system message do not go together")
@@ -110,7 +125,7 @@ class Api(LitAPI):  # type: ignore[misc]
         if job["system_context"] is not None:
             context = job["system_context"]
         with self._rendering:
-            ids = self.renderer.prompt_ids(
+            ids = made_for.prompt_ids(
                 messages, context or "", system_prompt=system, tools=job["tools"]
             )
         room = self.longest - len(ids)
@@ -124,7 +139,7 @@ class Api(LitAPI):  # type: ignore[misc]
             grammar = Bounded(grammar)
             grammar.mask([])  # what is compiled late is compiled here, not between others' tokens
         made = Request(
-            tuple(ids), min(job["max_tokens"], room), job["temperature"], job["top_p"],
+            self.ids_for(job["voice"], ids), min(job["max_tokens"], room), job["temperature"], job["top_p"],
             job["seed"], tuple(job["stop"]), grammar,
         )  # fmt: skip
         return made, names
@@ -164,6 +179,10 @@ class Api(LitAPI):  # type: ignore[misc]
                 400, f"system_context cannot be read: {error}; without it, or with tools of"
                 " its own, a request is not held to a machine", "invalid_context",
             ) from error  # fmt: skip
+
+
+def _plain(voice: int, ids: Sequence[int]) -> tuple[int, ...]:
+    return tuple(ids)
 
 
 def _names(tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:

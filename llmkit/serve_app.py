@@ -1,13 +1,13 @@
 """The routes: /generate and /query, OpenAI's /v1, /domain, /health and /metrics.
 
-add_routes(app, state, pool, commands, model_names)
+add_routes(app, state, pool, commands, voices)
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -28,16 +28,17 @@ from llmkit.serve_schema import (
     parse,
 )
 from llmkit.serve_stream import DONE, EventStream, Shown, event
+from llmkit.serve_voices import Voices
 
 _GONE = Response(status_code=499)  # nobody reads it
 
 
 class Routes:
-    """The handlers. `names` are what requests may call the model; the first is its own."""
+    """The handlers."""
 
-    def __init__(self, state: State, pool: Pool, commands: Commands, names: Sequence[str]) -> None:
-        self.state, self.pool, self.names = state, pool, list(dict.fromkeys(names))
-        self.commands = commands
+    def __init__(self, state: State, pool: Pool, commands: Commands, voices: Voices) -> None:
+        self.state, self.pool, self.commands, self.voices = state, pool, commands, voices
+        self.names = list(voices.names)  # the first is the model's own
         self.created = int(time.time())
 
     async def health(self) -> Response:
@@ -68,8 +69,8 @@ class Routes:
     async def generate(self, request: Request) -> Response:
         """Answer a conversation with text or a tool call."""
         body = parse(GenerateRequest, await self._body(request))
-        self._known(body.model)
-        job = body.to_job(self.state.cfg.sampling, self.state.cfg.limits)
+        voice = self._voice(body.model)
+        job = body.to_job(self.state.cfg.sampling, self.state.cfg.limits) | {"voice": voice}
 
         async def streamed(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
             shown = _shown(job)
@@ -90,8 +91,8 @@ class Routes:
     async def chat(self, request: Request) -> Response:
         """OpenAI's chat completions."""
         body = parse(ChatRequest, await self._body(request))
-        self._known(body.model)
-        job = body.to_job(self.state.cfg.sampling, self.state.cfg.limits)
+        voice = self._voice(body.model)
+        job = body.to_job(self.state.cfg.sampling, self.state.cfg.limits) | {"voice": voice}
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()),
                 "model": body.model}  # fmt: skip
         usage = body.stream_options is not None and body.stream_options.include_usage
@@ -164,10 +165,13 @@ class Routes:
         limits = self.state.cfg.limits
         return await body_of(request, limits.body_bytes, limits.receive_seconds)
 
-    def _known(self, model: str | None) -> None:
-        if model is not None and model not in self.names:
+    def _voice(self, model: str | None) -> int:
+        if model is None:
+            return self.voices.default
+        if model not in self.voices.names:
             said = f"no model {model[:100]!r}; there are {', '.join(self.names)}"
             raise ApiError(404, said, "model_not_found", "model")
+        return self.voices.names[model]
 
     async def _answer(
         self,
@@ -259,11 +263,9 @@ def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
             "function": {"name": call["name"], "arguments": arguments}}  # fmt: skip
 
 
-def add_routes(
-    app: FastAPI, state: State, pool: Pool, commands: Commands, names: Sequence[str]
-) -> None:
+def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voices: Voices) -> None:
     """All routes, their errors and their documentation."""
-    routes = Routes(state, pool, commands, names)
+    routes = Routes(state, pool, commands, voices)
     handlers: dict[str, Callable[..., Awaitable[Response]]] = {
         "/health": routes.health,
         "/metrics": routes.metrics,

@@ -1,6 +1,6 @@
 """LitServe's server with routes and worker processes of ours.
 
-    LlmServer(cfg, adapter).run_on(listener)
+    LlmServer(cfg, voices).run_on(listener)
 
 LitServe brings the app, the choice of devices, and `LitAPI.setup` on each. Its queues, its workers'
 loop and its `run` are replaced: see docs/serving.md for what was measured about them.
@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -33,6 +32,7 @@ from llmkit.serve_app import add_routes
 from llmkit.serve_domain import Commands
 from llmkit.serve_http import Gate, Protocol, Server, State, keys_from
 from llmkit.serve_pool import Pool, spread
+from llmkit.serve_voices import Voices
 from llmkit.serve_worker import work
 
 log = logging.getLogger("llmkit.serve")
@@ -43,13 +43,13 @@ _KEEP_ALIVE = 65  # seconds; longer than clients and proxies keep a connection
 class LlmServer(LitServer):  # type: ignore[misc]
     """One model, served. `run_on` returns after SIGTERM."""
 
-    def __init__(self, cfg: ServeConfig, adapter: Path | None) -> None:
+    def __init__(self, cfg: ServeConfig, voices: Voices) -> None:
         self.cfg = cfg
         self.state = State(cfg, keys_from(cfg.keys_env))
         kind, _, place = cfg.model.device.partition(":")
         wanted: Any = [int(place)] if place else (cfg.devices if kind != "cpu" else 1)
-        self._api = Api(cfg, adapter)
-        self.names = [cfg.model.name, *([adapter.name] if adapter else []), *cfg.names]
+        self._api = Api(cfg, voices)
+        self.voices = voices
         super().__init__(self._api, accelerator=kind, devices=wanted, timeout=False)
         self.app.title, self.app.version = "llmkit", __version__
 
@@ -66,7 +66,7 @@ class LlmServer(LitServer):  # type: ignore[misc]
         self.commands = Commands(
             self.cfg.domain.name, seconds=limits.command_seconds, waiting=engine.queue
         )
-        add_routes(self.app, self.state, self.pool, self.commands, self.names)
+        add_routes(self.app, self.state, self.pool, self.commands, self.voices)
 
     def _register_middleware(self) -> None:
         self.app.add_middleware(Gate, state=self.state)

@@ -3,7 +3,8 @@
     from tests.serving import Running, running
     server = running("keys")
 
-`keys` has keys and the usual limits; `small` has small limits and no keys, for faults.
+`keys` has keys, the usual limits and a second adapter beside the base; `small` has small limits and
+no keys, for faults.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.adapters import write_adapter
 
 KEY = "s3cret"
 SAY = {"messages": [{"role": "user", "content": "list disks"}]}
@@ -189,8 +192,11 @@ def begin(*kinds: str) -> None:
         known = _running.get(kind)
         if known is None or known.process.poll() is not None:
             folder = Path(tempfile.mkdtemp(prefix=f"llmkit-{kind}-"))
-            keys = f"k1,{KEY}" if kind == "keys" else ""
-            _running[kind] = start(folder / "server", *KINDS[kind], keys=keys)
+            more, keys = KINDS[kind], ""
+            if kind == "keys":
+                adapter = write_adapter(folder / "second", 2)
+                more, keys = (*more, f"+adapters.second={adapter}"), f"k1,{KEY}"
+            _running[kind] = start(folder / "server", *more, keys=keys)
 
 
 def running(kind: str) -> Running:

@@ -164,9 +164,26 @@ def test_sixteen_clients_get_what_one_gets(server: Running) -> None:
 def test_models_are_listed(server: Running) -> None:
     """GET /v1/models names what requests may give; another name is a 404."""
     listed = server.ask("GET", "/v1/models").json()
-    assert [model["id"] for model in listed["data"]] == ["tiny", "llmkit"]
+    assert [model["id"] for model in listed["data"]] == ["tiny", "llmkit", "second"]
     answer = server.post("/v1/chat/completions", {**CHAT, "model": "gpt-9"})
     assert (answer.status, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_each_name_is_answered_by_its_adapter(server: Running) -> None:
+    """Together as alone; those of the base are the same by either name, the adapter's are others."""
+    names = ["tiny", "llmkit", "second", None]
+    bodies = [
+        {"messages": [{"role": "user", "content": f"disk {number}"}], "max_tokens": 12,
+         "temperature": 0, "tools": [], "model": name}
+        for number in range(4) for name in names
+    ]  # fmt: skip
+    alone = [server.post("/generate", body).json()["response"] for body in bodies]
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        answers = pool.map(lambda body: server.post("/generate", body).json(), bodies)
+        together = [answer["response"] for answer in answers]
+    assert together == alone
+    assert alone[0::4] == alone[1::4] == alone[3::4]
+    assert not set(alone[0::4]) & set(alone[2::4])
 
 
 def test_metrics_are_prometheus_text(server: Running) -> None:
@@ -529,12 +546,17 @@ def test_a_model_that_cannot_be_loaded(failing: Running) -> None:
     ("override", "expected"),
     [
         ("adapter=/nowhere", (2, "error: adapter=/nowhere: no such folder")),
+        (
+            "+adapters.more=shipped",
+            (2, "error: no adapter is shipped for domain installer and model tiny"),
+        ),
         ("host=192.0.2.1", (1, "error: 192.0.2.1 port 0: Cannot assign requested address")),
     ],
-    ids=["no adapter", "an address of another machine"],
+    ids=["no adapter", "no second adapter", "an address of another machine"],
 )
 def test_what_is_wrong_from_the_start(
     tmp_path: Path, override: str, expected: tuple[int, str]
 ) -> None:
     """One line with the reason; nothing is loaded."""
-    assert refusal(start(tmp_path / "x", override)) == expected
+    code, said = refusal(start(tmp_path / "x", override))
+    assert (code, said.partition(" (")[0]) == expected
