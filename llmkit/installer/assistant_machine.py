@@ -195,16 +195,16 @@ def run_in_terminal(command: str, on_text: OnText | None = None) -> Done:
     argv = ["bash", "-c", command]
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _in_pty(argv, folder)
-    process = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, bufsize=0
-    )
-    assert process.stdout is not None
     output = b""
-    while piece := process.stdout.read(_CHUNK):
-        output = (output + piece)[-4 * _KEPT :]
-        if on_text:
-            on_text(piece.decode("utf-8", "replace"))
-    status = process.wait()
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(_CHUNK):
+            output = (output + piece)[-4 * _KEPT :]
+            if on_text:
+                on_text(piece.decode("utf-8", "replace"))
+    status = process.returncode
     text = output.decode("utf-8", "replace")[-_KEPT:]
     return Done(_status(status), text, _last(text) if status else "")
 
