@@ -2,7 +2,7 @@
 
     stages = Stages()
     done = stages.run("file=in.jsonl", cwd=folder, env={…})      # returncode, stdout, stderr
-    stages.run(…, kill_after=0.4)                                # SIGKILL after so many seconds
+    stages.run(…, kill=Kill(server.url, 17, 0.02))               # SIGKILL, see there
 
 Each run is a process of its own, with exit code, streams and death by signal; only the imports and the
 composition of a config, seconds on a busy machine, are made once. `whole=True` goes through the
@@ -19,9 +19,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL `delay` seconds after the server at `url` has had so many requests in all."""
+
+    url: str
+    served: int
+    delay: float
 
 
 class Stages:
@@ -37,13 +48,13 @@ class Stages:
         *arguments: str,
         cwd: Path,
         env: Mapping[str, str] | None = None,
-        kill_after: float | None = None,
+        kill: Kill | None = None,
         whole: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """One run. A negative return code is the signal that ended it."""
         with tempfile.TemporaryDirectory() as folder:
             task = {"arguments": arguments, "cwd": str(cwd), "env": {**os.environ, **(env or {})},
-                    "kill_after": kill_after, "folder": folder, "whole": whole}  # fmt: skip
+                    "kill": kill and asdict(kill), "folder": folder, "whole": whole}  # fmt: skip
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
@@ -86,11 +97,25 @@ def _serve() -> None:
                 _child(task, main)
             config = configs[given]
             _child(task, lambda: stage._guarded(lambda: annotate(config), "annotate"))  # noqa: B023
-        if task["kill_after"] is not None:
-            time.sleep(task["kill_after"])
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+        status = _kill(child, **task["kill"]) if task["kill"] else None
+        if status is None:
+            _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _kill(child: int, url: str, served: int, delay: float) -> int | None:
+    """Kill a child at its moment; its status when it has ended before."""
+    while True:
+        with urlopen(f"{url}/served", timeout=30) as answer:
+            if int(answer.read()) >= served:
+                break
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.003)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    return None
 
 
 def _child(task: dict[str, Any], main: Any) -> None:

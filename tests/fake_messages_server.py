@@ -64,6 +64,7 @@ class State:
         self.faults: Counter[str] = Counter()
         self.batches: dict[str, dict[str, Any]] = {}
         self.serial = 0
+        self.served = 0  # requests of all kinds, /stats left out
         self.times: list[float] = []  # of requests one by one
 
     def drawn(self, names: tuple[str, ...], *parts: object) -> str:
@@ -105,8 +106,12 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/stats":
             self.stats()
             return
+        if url.path == "/served":
+            self.send(200, self.state.served)
+            return
         if not self.allowed():
             return
+        self.count()
         parts = url.path.strip("/").split("/")
         if parts[:3] != ["v1", "messages", "batches"]:
             self.error(404, "not_found_error", "no such route")
@@ -123,6 +128,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.count()
         if not self.allowed(body):
             return
         if self.path == "/v1/messages":
@@ -133,6 +139,10 @@ class Handler(BaseHTTPRequestHandler):
             self.completion(body)
         else:
             self.error(404, "not_found_error", "no such route")
+
+    def count(self) -> None:
+        with self.state.lock:
+            self.state.served += 1
 
     @property
     def state(self) -> State:
@@ -312,6 +322,7 @@ class Handler(BaseHTTPRequestHandler):
                 "paid": dict(state.paid),
                 "faults": dict(state.faults),
                 "batches": len(state.batches),
+                "served": state.served,
                 "times": state.times,
             }
         self.send(200, found)
