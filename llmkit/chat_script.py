@@ -49,7 +49,7 @@ def read_script(path: Path) -> list[Line]:
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        message, arrow, right = line.partition(_ARROW)
+        message, arrow, right = f" {line}".partition(_ARROW)
         message, right = message.strip(), right.strip()
         if not message or arrow and not right:
             raise ConfigError(

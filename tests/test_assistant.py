@@ -31,7 +31,7 @@ from llmkit.installer.assistant_undo import undo_of
 from llmkit.installer.run import run_command
 from llmkit.installer.same import same
 from llmkit.installer.state import SystemState
-from tests.test_client import QUICK, Told, says
+from tests.test_client import QUICK, Act, Told, says, streams
 
 ASK = AskConfig(history=40, max_tokens=64, temperature=0.0)
 PATIENT = ClientConfig(
@@ -79,6 +79,19 @@ def text(said: str) -> dict[str, Any]:
     return {"success": True, "type": "text", "response": said}
 
 
+def speaks(answer: dict[str, Any]) -> Act:
+    """The answer as a server gives it: a stream to who asks for one."""
+
+    def act(handler: Any) -> None:
+        events = [answer]
+        if answer.get("type") == "text":
+            events[:0] = [{"delta": word + " "} for word in answer["response"].split()]
+        parts = (b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+        (streams(*parts) if handler.body.get("stream") else says(200, answer))(handler)
+
+    return act
+
+
 class Recorded(Simulated):
     """A simulated machine that notes what reaches it."""
 
@@ -100,7 +113,7 @@ def talk() -> Iterator[Talk]:
     opened: list[Any] = []
 
     def make(*answers: Any, state: SystemState = EMPTY) -> tuple[Assistant, Recorded, Told]:
-        server = Told(*(says(200, answer) for answer in answers)).__enter__()
+        server = Told(*map(speaks, answers)).__enter__()
         client = Client(server.url, QUICK)
         opened.extend([server, client])
         machine = Recorded(state)

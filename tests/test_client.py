@@ -101,6 +101,7 @@ class Told:
                 body = json.loads(self.rfile.read(length) or b"null")
                 told.asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
                 told.times.append(time.monotonic())
+                self.body = body
                 act = told.acts.pop(0) if len(told.acts) > 1 else told.acts[0]
                 act(self)
 
