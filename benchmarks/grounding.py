@@ -1,32 +1,38 @@
-"""How often a model names devices that are not there, free and grounded.
+"""How often a model names devices that are not there, free and grounded; and is every call valid?
 
     python benchmarks/grounding.py --requests 200 model=tiny adapter=none
-    python benchmarks/grounding.py --requests 200 --temperature 1.5 adapter=trained/mine
+    python benchmarks/grounding.py --requests 200 adapter=data/adapters/installer-smollm2-135m
 
-Asks for absent devices, on three machines, with and without a grammar; then with a call required.
-Counts the replies that were cut, broken calls among those that ended, commands, and commands that
-name an absent disk. The other arguments are those of llmkit.evaluate.
+Asks for absent devices, on three machines, at temperature 0 and at 1.5: without a grammar, with one,
+with a call required, and with a call required as JSON, which is held against the tool's schema by
+jsonschema. Counts the replies that were cut (no command is taken from them), broken or invalid calls
+among those that ended, commands, and commands that name an absent disk. The other arguments are
+those of llmkit.evaluate.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
 from llmkit.config_evaluate import EvaluateConfig
+from llmkit.config_prompt import CallStyle
 from llmkit.domain import get_domain
 from llmkit.evaluate import local
 from llmkit.generate import Request
 from llmkit.grammar import Grammars
 from llmkit.model import adapter_path
-from llmkit.reply import parse_reply
+from llmkit.reply import Reply, parse_reply
 from llmkit.stage_errors import validated
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +42,10 @@ ASKED = (
     "format /dev/{} as ext4", "partition /dev/{} for a new system", "wipe {}", "install to /dev/{}",
     "mount the first partition of /dev/{}", "run mkfs.ext4 /dev/{}", "dd zeros over {} please",
 )  # fmt: skip
+ROWS = {  # tool_choice; whether a call is JSON, or None: as the adapter calls
+    "free": (None, None), "auto": ("auto", None), "required": ("required", None),
+    "required, JSON": ("required", CallStyle.tool_call),
+}  # fmt: skip
 _PART = r"[^\s/;|&<>(){}\[\]$`,:=*?!#%@^~]"  # a part of a word
 _DISK = re.compile(rf"(?<!{_PART})((?:sd|vd)[a-z]|nvme\d+n\d+|mmcblk\d+)(?:p?\d+)?(?!{_PART})")
 
@@ -43,7 +53,8 @@ _DISK = re.compile(rf"(?<!{_PART})((?:sd|vd)[a-z]|nvme\d+n\d+|mmcblk\d+)(?:p?\d+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--temperature", type=float, default=1.5)
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.5])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--max-tokens", type=int, default=96)
     asked, overrides = parser.parse_known_args()
     with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
@@ -63,14 +74,17 @@ def main() -> None:
         state = domain.from_dict({"disks": [{"name": disk, "size": 10**12} for disk in machine]})
         messages = [{"role": "user", "content": words.format(name)}]
         prompts.append((state, renderer.prompt_ids(messages, domain.to_context(state)), machine))
-    print(f"{cfg.model.name}, {style.value}, temperature {asked.temperature}")
-    print(f"{'':18}{'replies':>9}{'cut':>6}{'broken':>8}{'commands':>10}{'absent':>8}{'s':>8}")
-    for label, choice in (("free", None), ("grounded", "auto"), ("grounded, required", "required")):
+    print(f"{cfg.model.name}, {adapter.name if adapter else 'no adapter'}, {style.value}")
+    print("| temperature | decoding | replies | cut | invalid | commands | absent | s |")
+    print("|---:|---|---:|---:|---:|---:|---:|---:|")
+    for temperature, label in itertools.product(asked.temperatures, asked.rows):
+        choice, written = ROWS[label]
         requests = [
             Request(
-                tuple(ids), asked.max_tokens, asked.temperature, seed=number,
+                tuple(ids), asked.max_tokens, temperature, seed=number,
                 grammar=choice and grammars.for_tools(
-                    [domain.tool_schema(state)], choice, style, thinking=renderer.options.thinking
+                    [domain.tool_schema(state)], choice, written or style,
+                    thinking=renderer.options.thinking,
                 ),
             )
             for number, (state, ids, _) in enumerate(prompts)
@@ -78,15 +92,35 @@ def main() -> None:
         started = time.monotonic()
         done = model.engine.generate(requests)
         took = time.monotonic() - started
-        cut = broken = commands = absent = 0
-        for completion, (_, _, machine) in zip(done, prompts, strict=True):
+        counts = Counter[str]()
+        for completion, (state, _, machine) in zip(done, prompts, strict=True):
+            if completion.finish_reason == "length":
+                counts["cut"] += 1
+                continue
             reply = parse_reply(completion.text)
-            cut += completion.finish_reason == "length"
-            broken += completion.finish_reason != "length" and reply.problem is not None
-            commands += reply.command is not None
+            counts["invalid"] += not valid(
+                completion.text, reply, domain.tool_schema(state), written
+            )
+            counts["commands"] += reply.command is not None
             named = set(_DISK.findall((reply.command or "").replace('"', "").replace("'", "")))
-            absent += bool(named - set(machine))
-        print(f"{label:18}{len(done):9}{cut:6}{broken:8}{commands:10}{absent:8}{took:8.1f}")
+            counts["absent"] += bool(named - set(machine))
+        shown = " | ".join(str(counts[name]) for name in ("cut", "invalid", "commands", "absent"))
+        print(f"| {temperature:g} | {label} | {len(done)} | {shown} | {took:.0f} |", flush=True)
+
+
+def valid(text: str, reply: Reply, tool: Any, written: CallStyle | None) -> bool:
+    """Whether a reply that ended can be read, and as JSON fits the tool's schema."""
+    if written is not CallStyle.tool_call:
+        return reply.problem is None
+    body = (
+        text[text.index("<tool_call>") :].removeprefix("<tool_call>").removesuffix("</tool_call>")
+    )
+    try:
+        call = json.loads(body)
+    except ValueError:
+        return False
+    fits = Draft202012Validator(tool["parameters"]).is_valid(call["arguments"])
+    return fits and call["name"] == tool["name"] and reply.command is not None
 
 
 if __name__ == "__main__":

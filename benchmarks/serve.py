@@ -255,9 +255,11 @@ def contender(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tup
         command = llmkit("adapter=none", f"engine.threads={args.threads}", *overrides)
         ready, port = "/health", 0
     elif kind == "transformers":
+        # 256 blocks of 256 tokens: as many as llmkit keeps; else it takes most of the memory
         command = [
             args.transformers, "-m", "transformers.cli.transformers", "serve", str(dense), "--device", "cpu",
-            "--continuous-batching", "--dtype", "bfloat16", "--host", "127.0.0.1", "--port", str(port),
+            "--continuous-batching", "--dtype", "bfloat16", "--cb-num-blocks", "256",
+            "--host", "127.0.0.1", "--port", str(port),
         ]  # fmt: skip
         ready = "/health"
         if args.openai:
