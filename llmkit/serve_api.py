@@ -2,7 +2,7 @@
 
 api = Api(cfg, voices)
 api.setup("cpu")
-request, names = api.request(job)
+request, tools = api.request(job)
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from llmkit.config_prompt import PromptOptions
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.errors import DomainError
-from llmkit.reply import ARGUMENT, TOOL
 from llmkit.serve_voices import Voices
-from llmkit.serve_worker import SHELL, Refused, split_system
+from llmkit.serve_worker import Refused, split_system
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +107,7 @@ class Api(LitAPI):  # type: ignore[misc]
     def predict(self, x: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("requests go through the scheduler")
 
-    def request(self, job: Mapping[str, Any]) -> tuple[Request, dict[str, str] | None]:
+    def request(self, job: Mapping[str, Any]) -> tuple[Request, Sequence[Mapping[str, Any]] | None]:
         """A job for the scheduler, and the tools that may be called (see serve_worker.answer).
         From any thread.
 
@@ -134,19 +133,19 @@ class Api(LitAPI):  # type: ignore[misc]
                 400, f"the prompt has {len(ids):,} tokens, all that the model can read",
                 "context_length_exceeded",
             )  # fmt: skip
-        grammar, names = self._constrain(job, context, options)
+        grammar, tools = self._constrain(job, context, options)
         if grammar is not None:
             grammar = Bounded(grammar)
             grammar.mask([])  # what is compiled late is compiled here, not between others' tokens
         made = Request(
-            self.ids_for(job["voice"], ids), min(job["max_tokens"], room), job["temperature"], job["top_p"],
-            job["seed"], tuple(job["stop"]), grammar,
+            self.ids_for(job["voice"], ids), min(job["max_tokens"], room), job["temperature"],
+            job["top_p"], job["seed"], tuple(job["stop"]), grammar,
         )  # fmt: skip
-        return made, names
+        return made, tools
 
     def _constrain(
         self, job: Mapping[str, Any], context: str | None, options: PromptOptions
-    ) -> tuple[Any, dict[str, str] | None]:
+    ) -> tuple[Any, Sequence[Mapping[str, Any]] | None]:
         """The grammar of the answer, and the tools that it may call."""
         choice = job["tool_choice"]
         if job["schema"] is not None:
@@ -166,7 +165,7 @@ class Api(LitAPI):  # type: ignore[misc]
         grammar = compiled(tools, choice)
         if isinstance(choice, Mapping):
             tools = [tool for tool in tools if tool["name"] == choice["name"]]
-        return grammar, _names(tools)
+        return grammar, tools
 
     def _state(self, context: str | None) -> Any:
         """The machine that the context tells of; None where there is none to be held to."""
@@ -183,15 +182,3 @@ class Api(LitAPI):  # type: ignore[misc]
 
 def _plain(voice: int, ids: Sequence[int]) -> tuple[int, ...]:
     return tuple(ids)
-
-
-def _names(tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    names = {tool["name"]: tool["name"] for tool in tools}
-    takes = [
-        tool["name"]
-        for tool in tools
-        if ARGUMENT in ((tool.get("parameters") or {}).get("properties") or {})
-    ]
-    if takes:
-        names[SHELL] = TOOL if TOOL in takes else takes[0]
-    return names

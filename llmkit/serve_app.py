@@ -54,11 +54,14 @@ class Routes:
 
     async def models(self) -> Response:
         """The names that requests may give, as OpenAI lists models."""
-        data = [
-            {"id": name, "object": "model", "created": self.created, "owned_by": "llmkit"}
-            for name in self.names
-        ]
+        data = [self._model(name) for name in self.names]
         return JSONResponse({"object": "list", "data": data})
+
+    async def model(self, request: Request) -> Response:
+        """One of the names that requests may give."""
+        name = str(request.path_params["model"])
+        self._voice(name)
+        return JSONResponse(self._model(name))
 
     async def metrics(self) -> Response:
         """Counts and durations, for Prometheus."""
@@ -123,7 +126,7 @@ class Routes:
 
         async def streamed(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
             shown = _shown(job)
-            yield chunk({"role": "assistant", "content": ""})
+            yield chunk({"role": "assistant"})
             try:
                 async for found in events:
                     if found["op"] == "text":
@@ -134,7 +137,7 @@ class Routes:
                         yield chunk({"reasoning_content": found["thinking"]})
                     if found["call"] is not None:
                         yield chunk({"tool_calls": [{"index": 0, **_tool_call(found["call"])}]})
-                    elif text := shown.rest(found["text"]):
+                    elif (text := shown.rest(found["text"])) or not shown.length:
                         yield chunk({"content": text})
                     yield chunk({}, _finish(found))
                     if usage:
@@ -164,6 +167,9 @@ class Routes:
     async def _body(self, request: Request) -> bytes:
         limits = self.state.cfg.limits
         return await body_of(request, limits.body_bytes, limits.receive_seconds)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self.created, "owned_by": "llmkit"}
 
     def _voice(self, model: str | None) -> int:
         if model is None:
@@ -270,6 +276,7 @@ def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voice
         "/health": routes.health,
         "/metrics": routes.metrics,
         "/v1/models": routes.models,
+        "/v1/models/{model:path}": routes.model,
         "/generate": routes.generate,
         "/query": routes.generate,
         "/v1/chat/completions": routes.chat,

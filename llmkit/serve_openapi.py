@@ -76,6 +76,7 @@ ROUTES = {
     "/health": Route((503,)),
     "/metrics": Route((401, 503), text=True),
     "/v1/models": Route((401, 503)),
+    "/v1/models/{model:path}": Route((401, 404, 503)),
     "/generate": Route(_MODEL, GenerateRequest, streams=True),
     "/query": Route(_MODEL, GenerateRequest, streams=True),
     "/v1/chat/completions": Route(_MODEL, ChatRequest, streams=True),

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
 import orjson
 
 from llmkit.config_prompt import CallStyle
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import FORMAT, PromptError, PromptTooLong
-from llmkit.reply import parse_reply
+from llmkit.reply import ARGUMENT, Call, parse_reply
 from llmkit.serve_log import log_as_json
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PREPARING = 4  # threads; a schema can take seconds to compile
-SHELL = "$"  # no tool has this name
 
 
 class Refused(LlmkitError):
@@ -135,7 +135,7 @@ class Worker:
         with self._lock:
             if uid not in self._numbers:  # cancelled already
                 return
-        request, names = self.api.request(job)
+        request, tools = self.api.request(job)
 
         def on_text(piece: str) -> None:
             self._send({"op": "text", "id": uid, "text": piece})
@@ -146,7 +146,7 @@ class Worker:
                 return
             with self._lock:
                 self._numbers.pop(uid, None)
-            self._send({"op": "done", "id": uid, **answer(result, names)})
+            self._send({"op": "done", "id": uid, **answer(result, tools)})
 
         self._send({"op": "started", "id": uid})
         number = self.api.scheduler.submit(
@@ -206,11 +206,11 @@ def split_system(
     return text, None, rest
 
 
-def answer(made: Completion, names: Mapping[str, str] | None) -> dict[str, Any]:
+def answer(made: Completion, tools: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     """A completion as the server tells it.
 
-    `names`: the tools that may have been called, and under SHELL the one that takes a command;
-    None where no tool may be called. A call that was cut is text: half a command must not run.
+    `tools`: those that may have been called; none where no tool may be. A call that was cut is text:
+    half a command must not run.
     """
     reply = parse_reply(made.text)
     body: dict[str, Any] = {
@@ -219,11 +219,9 @@ def answer(made: Completion, names: Mapping[str, str] | None) -> dict[str, Any]:
         "thinking": reply.thinking,
         "call": None,
     }
-    if names and len(reply.calls) == 1 and made.finish_reason != "length":
+    if tools and len(reply.calls) == 1 and made.finish_reason != "length":
         call = reply.calls[0]
-        name = call.name if call.name in names else None
-        if reply.type == "command" and name is None:
-            name = names.get(SHELL)
+        name = _called(call, tools, command=reply.type == "command")
         if name is not None:
             body["call"] = {"name": name, "arguments": dict(call.arguments)}
             return body
@@ -231,3 +229,31 @@ def answer(made: Completion, names: Mapping[str, str] | None) -> dict[str, Any]:
     if reply.thinking is not None:  # behind the reasoning; nothing where that does not end
         text = text.partition("</think>")[2].lstrip()
     return {**body, "text": text}
+
+
+def _called(call: Call, tools: Sequence[Mapping[str, Any]], *, command: bool) -> str | None:
+    """The tool that a call is of; one that is a command may be of any that takes it, since `$ …`
+    does not say which."""
+    found = [tool for tool in tools if tool["name"] == call.name]
+    if command:
+        found += [tool for tool in tools if tool not in found and _takes_command(tool)]
+    if not found:
+        return None
+    if len(found) > 1:
+        fitting = (tool for tool in found if _fits(tool.get("parameters") or {}, call.arguments))
+        return str(next(fitting, found[0])["name"])
+    return str(found[0]["name"])
+
+
+def _takes_command(tool: Mapping[str, Any]) -> bool:
+    """Whether a command is all that it needs; see llmkit.grammar_text."""
+    parameters = tool.get("parameters") or {}
+    needs = set(parameters.get("required") or ())
+    return ARGUMENT in (parameters.get("properties") or {}) and needs <= {ARGUMENT}
+
+
+def _fits(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    try:
+        return bool(jsonschema_rs.is_valid(dict(schema), dict(arguments)))
+    except ValueError:  # a pattern that only the grammar could read
+        return False

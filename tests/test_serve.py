@@ -201,7 +201,8 @@ def test_the_openapi_document_is_whole(server: Running) -> None:
     """Each route is in it, and every reference leads somewhere."""
     document = server.ask("GET", "/openapi.json", key=None).json()
     assert set(document["paths"]) == {
-        "/health", "/metrics", "/generate", "/query", "/v1/models", "/v1/chat/completions",
+        "/health", "/metrics", "/generate", "/query", "/v1/models", "/v1/models/{model}",
+        "/v1/chat/completions",
         "/domain/check", "/domain/apply",
     }  # fmt: skip
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document))

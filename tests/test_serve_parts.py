@@ -19,14 +19,23 @@ from llmkit.generate import Completion
 from llmkit.prompt import FORMAT
 from llmkit.serve_schema import ApiError, ChatRequest, GenerateRequest, parse
 from llmkit.serve_stream import Shown
-from llmkit.serve_worker import SHELL, Refused, answer, split_system
+from llmkit.serve_worker import Refused, answer, split_system
 
 LIMITS = LimitsConfig(
     body_bytes=1000, messages=3, max_tokens=100, seconds=1, receive_seconds=1, connections=1,
     drain_seconds=1, command_seconds=1,
 )  # fmt: skip
 SAMPLING = SamplingConfig(max_tokens=50, temperature=0.7, top_p=0.9)
-NAMES = {"run_shell_command": "run_shell_command", SHELL: "run_shell_command"}
+
+
+def tool(name: str, *needs: str, **command: Any) -> dict[str, Any]:
+    """A tool that takes a command, and more if it needs more."""
+    properties = {"command": {"type": "string", **command}, **{need: {} for need in needs}}
+    parameters = {"type": "object", "properties": properties, "required": ["command", *needs]}
+    return {"name": name, "parameters": parameters}
+
+
+TOOLS = [tool("run_shell_command")]
 
 
 def made(text: str, finish: str = "stop") -> Completion:
@@ -53,7 +62,7 @@ def test_a_stream_shows_the_text_and_nothing_else(
     text: str, thought: str, cuts: list[int], calls: bool
 ) -> None:
     """However it is cut, the pieces are the answer's text; reasoning is not among them."""
-    whole = answer(made(thought + text), NAMES if calls else None)
+    whole = answer(made(thought + text), TOOLS if calls else None)
     assert whole["text"] == text
     assert shown(thought + text, cuts, calls=calls) == text
 
@@ -68,20 +77,31 @@ def test_a_call_is_never_shown_as_text(text: str, cuts: list[int]) -> None:
 
 def test_half_a_command_is_no_call() -> None:
     """What max_tokens has cut is text, though it reads like a command."""
-    assert answer(made("$ rm -rf /mnt"), NAMES)["call"] == {
+    assert answer(made("$ rm -rf /mnt"), TOOLS)["call"] == {
         "name": "run_shell_command", "arguments": {"command": "rm -rf /mnt"}
     }  # fmt: skip
-    cut = answer(made("$ rm -rf /", "length"), NAMES)
+    cut = answer(made("$ rm -rf /", "length"), TOOLS)
     assert (cut["call"], cut["text"], cut["finish"]) == (None, "$ rm -rf /", "length")
 
 
 def test_only_tools_of_the_request_are_called() -> None:
     """A call of another name is text; without tools everything is."""
     call = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
-    assert answer(made(call), NAMES)["text"] == call
-    assert answer(made(call), {"weather": "weather"})["call"]["arguments"] == {"city": "Oslo"}
+    assert answer(made(call), TOOLS)["text"] == call
+    assert answer(made(call), [{"name": "weather"}])["call"]["arguments"] == {"city": "Oslo"}
     assert answer(made("$ lsblk"), None)["text"] == "$ lsblk"
-    assert answer(made("$ lsblk"), {"sh": "sh", SHELL: "sh"})["call"]["name"] == "sh"
+    assert answer(made("$ lsblk"), [{"name": "weather"}, tool("sh")])["call"]["name"] == "sh"
+    assert answer(made("$ lsblk"), [{"name": "weather"}])["call"] is None
+
+
+def test_a_command_is_of_the_tool_whose_schema_has_it() -> None:
+    """`$ …` does not say which; never one that needs more than a command."""
+    tools = [tool("why", "reason"), tool("look", enum=["lsblk"]), tool("run_shell_command")]
+    found = {text: answer(made(f"$ {text}"), tools)["call"]["name"] for text in ("lsblk", "df")}
+    assert found == {"lsblk": "run_shell_command", "df": "run_shell_command"}
+    tools[2] = tool("check", pattern="^fsck ")
+    for text, name in (("lsblk", "look"), ("fsck /dev/sda1", "check")):
+        assert answer(made(f"$ {text}"), tools)["call"]["name"] == name
 
 
 def test_system_messages_are_the_system_prompt() -> None:
