@@ -37,12 +37,11 @@ _QUESTION = re.compile(
     r"didn'?t|can|could|should|shall|must|may|might|will|would|has|have|any|whats|what's)\b",
     re.IGNORECASE,
 )
-_SHELL = re.compile(
-    r"(?:sudo |\$ )?(?:(?:mkfs\.\w+|mkswap|sgdisk|sfdisk|fdisk|parted|wipefs|blkid|lsblk|useradd|userdel|"
-    r"usermod|rsync|chmod|chown|arch-chroot|systemctl|grub-\w+|bootctl|genfstab|findmnt|swapon|swapoff|"
-    r"timedatectl|hostnamectl|localectl|nmcli|tune2fs|e2label|efibootmgr)(?= |$)|"
-    r"(?:rm|dd|mount|umount|ls|cat|mkdir|shred|curl|wget|ip|ping|sync|cp|mv|find|df|free|bash|sh) "
-    r"(?:-|/|\w+=/))"
+_PROGRAM = re.compile(
+    r"mkfs(?:\.\w+)?|mkswap|sgdisk|sfdisk|fdisk|parted|wipefs|blkid|lsblk|useradd|userdel|usermod|rsync|"
+    r"chmod|chown|arch-chroot|systemctl|grub-\w+|bootctl|genfstab|findmnt|swapon|swapoff|timedatectl|"
+    r"hostnamectl|localectl|nmcli|tune2fs|e2label|efibootmgr|rm|dd|mount|umount|ls|cat|mkdir|shred|curl|"
+    r"wget|ip|ping|cp|mv|find|df|free|bash|sh"
 )
 _ORDER = ("first", "second", "third", "fourth")
 _IT = re.compile(
@@ -100,7 +99,9 @@ def ask(
 
     def quotable(text: str, most: int) -> str:
         text = cleaned(text, most)
-        return "" if absent(state, text) else text
+        for name in sorted(absent(state, text), key=len, reverse=True):
+            text = text.replace(name, "…")
+        return "" if absent(state, text) or not re.search(r"\w", text) else text
 
     kind = _kind(said, bool(asked))
     values, before = _values(body, messages) if answer["type"] == "command" else ((), ())
@@ -134,7 +135,7 @@ def _asked(text: str) -> str:
 
 def _kind(said: str, asked: bool) -> str:
     text = said.strip().strip("\"'")
-    if _SHELL.match(text):
+    if _is_shell(text):
         return "shell"
     if asked and _NO.match(text):
         return "refuse"
@@ -149,6 +150,14 @@ def _kind(said: str, asked: bool) -> str:
     if _NO.match(text):
         return "refuse"
     return "request"
+
+
+def _is_shell(text: str) -> bool:
+    """Whether a message is a shell line, and not words that begin like one ("mount it")."""
+    first, *rest = text.removeprefix("$ ").removeprefix("sudo ").split() or [""]
+    if not _PROGRAM.fullmatch(first):
+        return False
+    return not rest or any(re.match(r"-|/|\w+=", word) for word in rest)
 
 
 def _ref(said: str, messages: Sequence[Mapping[str, str]], body: str, devices: Devices) -> Ref:

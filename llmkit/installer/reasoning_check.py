@@ -86,7 +86,8 @@ def vague(
         return wrong
     machine = _machine(state)
     turn = _turn(messages, answer)
-    said = " ".join(" ".join(message["content"].split()) for message in messages).lower()
+    said = " ".join(" ".join(message["content"].split()) for message in messages)
+    said = said.lower().replace('"', "'")
     of_machine = of_turn = False
     for line in lines:
         about_machine = bool(machine and machine.search(line))
@@ -159,7 +160,8 @@ def _words(text: str) -> Iterator[str]:
 def _quotes(line: str, said: str) -> bool:
     """Whether a line quotes words of the conversation."""
     for one, two in _QUOTED.findall(line):
-        quote = " ".join((one or two).replace("…", " ").split()).lower().strip(" .,!?'")
-        if quote and quote in said.replace('"', "'"):
+        pieces = [piece.strip(" .,!?'") for piece in (one or two).lower().split("…")]
+        pieces = [piece for piece in pieces if piece]
+        if pieces and all(piece in said for piece in pieces):
             return True
     return False

@@ -77,7 +77,8 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
     """Simulate a command, and sort what it does."""
     outcome = run_command(command, state)
     after = outcome.state
-    done = Deeds(programs=list(programs(command, state)), error=outcome.error or "")
+    names = [name for name in programs(command, state) if name[:1].isalnum()]
+    done = Deeds(programs=names, error=outcome.error or "")
     done.target = "/mnt" in command
     before = set(state.devices())
     lost: dict[str, str] = {}
@@ -95,8 +96,8 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
         else:
             step = Step(kind, label, event.detail)
         if kind in ("unpartition", "erase", "format") and path in before and path in devices:
-            held = devices[path].fs or ("" if kind != "unpartition" else "no file system")
-            if held and not devices[path].whole:
+            held = devices[path].fs or ("no file system" if kind == "unpartition" else "")
+            if held:  # of a whole disk: a file system without a table
                 lost.setdefault(path, held)
         if kind in _CHANGES_DISK and path and (disk := devices.disk_of(path)):
             done.disks = list(dict.fromkeys([*done.disks, disk]))

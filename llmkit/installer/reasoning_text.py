@@ -20,9 +20,9 @@ from llmkit.installer.reasoning_devices import Device, Devices
 from llmkit.installer.state import SystemState
 
 _CONSENT = re.compile(
-    r"shall i|should i|may i|do you agree|do you want|would you like|is that (?:all right|what you want)|"
-    r"all right\?|is that ok|please confirm|yes or no|say (?:yes|so|the word)|do you really want|"
-    r"confirm\b|tell me when|and i (?:do it|mount|partition)",
+    r"(?<!what )(?:shall|should|may) i|do you agree|do you want|would you like|all right\?|is that ok|"
+    r"is that (?:all right|right|what you want)|please confirm|yes or no|say (?:yes|so|the word)|"
+    r"do you really want|confirm\b|tell me when|and i (?:do it|mount|partition)",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
@@ -104,7 +104,7 @@ def _kind(
     disks: tuple[Device, ...],
     wanted: Ask,
 ) -> str:
-    if wanted.missing:
+    if wanted.missing and wanted.kind != "question":
         return "absent"
     question = _question(text)
     if wanted.kind == "shell" and not question:
