@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmkit.client import Client
     from llmkit.client_wire import Answer, Ask
 
-_FOR_SERVER = re.compile(r"\+{0,2}(model|engine|domain)(\.[\w.]+)?=")
+_FOR_SERVER = re.compile(r"\+{0,2}(model|domain)(\.[\w.]+)?=")
 
 
 def chat(cfg: ChatConfig) -> int:
@@ -139,9 +139,9 @@ def asker(client: Client) -> Asker:
 
 
 def server_overrides(cfg: ChatConfig) -> list[str]:
-    """What the server that is started is told: model, engine and domain as chosen here."""
+    """What the server that is started is told: model, adapter and domain as chosen here."""
     overrides = [text for text in run_info()["overrides"] if _FOR_SERVER.match(text)]
-    return [*overrides, f"adapter={cfg.adapter}"]
+    return [*overrides, f"adapter={cfg.adapter}", *cfg.server.overrides]
 
 
 main = stage("chat", chat, schema=ChatConfig, summary=__doc__.splitlines()[0])

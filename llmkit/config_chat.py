@@ -18,7 +18,6 @@ from llmkit.config import (
     Positive,
     Text,
 )
-from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
@@ -52,6 +51,7 @@ class ServerConfig:
     start: Flag
     start_seconds: Seconds
     stop_seconds: Seconds
+    overrides: list[Text]
 
 
 @dataclass(config=STRICT)
@@ -69,7 +69,6 @@ class ChatConfig(MachineConfig):
 
     domain: DomainConfig
     model: ModelConfig
-    engine: ServeEngineConfig
     adapter: Text
     server: ServerConfig
     client: ClientConfig

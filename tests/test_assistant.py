@@ -500,7 +500,8 @@ import sys, time
 from llmkit.client_server import local_server
 from llmkit.config_chat import ClientConfig, ServerConfig
 cfg = ServerConfig(
-    url=sys.argv[1], key_env="LLMKIT_NO_KEY", start=True, start_seconds=200.0, stop_seconds=5.0
+    url=sys.argv[1], key_env="LLMKIT_NO_KEY", start=True, start_seconds=200.0, stop_seconds=5.0,
+    overrides=[],
 )
 client = ClientConfig(
     connect_seconds=5.0, answer_seconds=60.0, tries=1, wait_seconds=0.1, longest_wait_seconds=1.0

@@ -346,7 +346,8 @@ def test_a_script_runs_from_the_command_line(tmp_path: Path) -> None:
     pytest.importorskip("litserve")
     done = run(
         tmp_path, f"script={ROOT}/data/scripts/uefi_nvme.txt", "model=tiny", "adapter=none",
-        "engine.threads=1", "engine.weights=plain", "model.dtype=float32", "ask.max_tokens=8",
+        "server.overrides=['engine.threads=1','engine.weights=plain']", "model.dtype=float32",
+        "ask.max_tokens=8",
         "output_dir=out", "server.url=http://127.0.0.1:9",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
