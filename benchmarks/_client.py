@@ -197,6 +197,11 @@ def serving(
             process.wait()
 
 
+def end_by_sigterm() -> None:
+    """SIGTERM ends the benchmark as an exception does: with its servers."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def free_port() -> int:
     """A port that nobody has at this moment."""
     with socket.socket() as probe:

@@ -31,12 +31,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _client import ROOT, Answer, Call, Server, free_port, llmkit, quantile, serving
+from _client import ROOT, Answer, Call, Server, end_by_sigterm, free_port, llmkit, quantile, serving
 
 TURNS, NEW = 10, 48
 SYSTEM = (
@@ -79,6 +79,7 @@ class Point:
     last_turn: list[float] = field(default_factory=list)  # TTFT of turn TURNS
     gaps: list[float] = field(default_factory=list)  # ITL, seconds
     read: list[int] = field(default_factory=list)  # prompt tokens
+    memory: float = 0.0  # of the server's processes, MB
 
 
 def conversation(number: int) -> list[dict[str, str]]:
@@ -151,8 +152,8 @@ def measure(server: Server, body: dict[str, Any], count: int, seconds: float) ->
     began = time.monotonic()
     time.sleep(seconds)
     ended = time.monotonic()
+    point = Point(count, ended - began, memory=memory(server.process.pid))
     clients.stop()
-    point = Point(count, ended - began)
     for turn, answer in clients.answers:
         inside = [moment for moment in answer.times if began <= moment <= ended]
         whole = answer.whole and answer.status == 200
@@ -166,8 +167,19 @@ def measure(server: Server, body: dict[str, Any], count: int, seconds: float) ->
             point.read.append(answer.prompt_tokens)
             if turn == TURNS:
                 point.last_turn.append(point.first[-1])
-        point.gaps += [b - a for a, b in itertools.pairwise(inside)]
+            point.gaps += [b - a for a, b in itertools.pairwise(inside)]
     return point
+
+
+def memory(pid: int) -> float:
+    """What a process and all below it have in memory, MB."""
+    from psutil import NoSuchProcess, Process
+
+    top, total = Process(pid), 0
+    for process in (top, *top.children(recursive=True)):
+        with suppress(NoSuchProcess):
+            total += process.memory_info().rss
+    return total / 1e6
 
 
 def show(name: str, point: Point) -> None:
@@ -178,7 +190,7 @@ def show(name: str, point: Point) -> None:
     print(
         f"| {name} | {point.clients} | {point.tokens / point.seconds:.1f} |"
         f" {point.answers / point.seconds:.2f} | {ms(point.first, 0.5)} | {ms(point.first, 0.95)} |"
-        f" {last} | {ms(point.gaps, 0.5)} | {ms(point.gaps, 0.95)} | {point.failed} |",
+        f" {last} | {ms(point.gaps, 0.5)} | {ms(point.gaps, 0.95)} | {point.memory:.0f} | {point.failed} |",
         flush=True,
     )
 
@@ -337,6 +349,7 @@ def main() -> None:
     parser.add_argument("--check", nargs="*", metavar="OVERRIDE",
                         help="compare greedy answers instead; overrides of llmkit.serve")  # fmt: skip
     args = parser.parse_args()
+    end_by_sigterm()
     folder = Path(tempfile.mkdtemp(prefix="serve."))
     try:
         if args.check is not None:
@@ -345,7 +358,7 @@ def main() -> None:
             sys.exit(check(args.check, args.threads, folder))
         limits(args.threads)
         print("\n| server | clients | tokens/s | answers/s | TTFT ms | p95 | at turn 10 (n) | ITL ms |"
-              " p95 | failed |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")  # fmt: skip
+              " p95 | MB | failed |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")  # fmt: skip
         for name in args.contenders:
             if not runnable(name, args):
                 continue
@@ -354,7 +367,10 @@ def main() -> None:
                 with contender(name, args, folder) as (server, body):
                     for count in args.clients:
                         say(f"{name}: {count} clients")
-                        show(name, measure(server, body, count, args.seconds))
+                        point = measure(server, body, count, args.seconds)
+                        show(name, point)
+                        if any(point.read):  # the same from all who say
+                            say(f"prompts of {min(point.read)} to {max(point.read)} tokens")
             except RuntimeError as error:  # it did not start: the others go on
                 say(f"{name}: {error}")
     finally:

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _client import Answer, Call, Server, llmkit, quantile, serving
+from _client import Answer, Call, Server, end_by_sigterm, llmkit, quantile, serving
 
 PROBE = 5.0  # seconds between two looks at the processes
 CONTEXT = (
@@ -115,7 +115,8 @@ def stream(server: Server, draw: random.Random, seen: Seen, began: float) -> Ans
             "stream_options": {"include_usage": True}}  # fmt: skip
     answer = Call(server.port).stream("/v1/chat/completions", body)
     if answer.status == 200:
-        expect(answer.whole and answer.completion_tokens > 0, body)
+        found = vars(answer) | {"times": len(answer.times)}
+        expect(answer.whole and answer.completion_tokens > 0, f"{found} {body}")
         if answer.times:
             seen.first.append((answer.done - began, answer.times[0] - answer.sent))
     return answer
@@ -334,6 +335,7 @@ def main() -> None:
                         default=[kind.__name__ for _, kind in KINDS])  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path(), help="folder of soak.png, soak.json")
     args, overrides = parser.parse_known_args()
+    end_by_sigterm()
     args.output.mkdir(parents=True, exist_ok=True)
     folder, seen = Path(tempfile.mkdtemp(prefix="soak.")), Seen()
     bound = cache_bound(overrides)
