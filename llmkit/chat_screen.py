@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from llmkit.chat_log import Transcript
@@ -89,6 +90,8 @@ class Screen:
         """Until the person leaves."""
         self._say(Rule(Text("llmkit chat"), characters="-", style="none"))
         self._say(Text(f"{_MODES[self.cfg.execute]}. /help tells what can be typed."))
+        if self.console.width < _WIDE:
+            self._block(self.assistant.facts())
         self.overview()
         while True:
             try:
@@ -204,7 +207,7 @@ class Screen:
             self._say(Padding(Text(printable(line), style="bold"), (0, 0, 0, _MARGIN)))
         self._say(Text("It would do this:"))
         for line in found.lines:
-            self._say(_hanging(f"- {line}"))
+            self._say(_item(line))
         danger = f"Danger: {found.danger}"
         if found.destroys:
             danger += f"; data on {', '.join(found.destroys)} may be lost"
@@ -269,7 +272,7 @@ class Screen:
     # Showing
 
     def overview(self) -> None:
-        """Stages, and beside or below them the facts."""
+        """Stages; on a wide terminal the facts beside them, on a narrow one /facts has those."""
         self._shown = self.assistant.stages()
         if self.console.width >= _WIDE:
             half = self.console.width // 2 - 2
@@ -371,8 +374,11 @@ class Flow:
         self._column += len(text)
 
 
-def _hanging(text: str) -> Padding:
-    return Padding(Text(printable(text)), (0, 0, 0, _MARGIN))
+def _item(text: str) -> Padding:
+    """A line of a list; what does not fit goes on below its beginning."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("-"), Text(printable(text)))
+    return Padding(grid, (0, 0, 0, _MARGIN))
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -28,10 +28,12 @@ from llmkit.installer.explain import touched
 from llmkit.installer.explain_words import listed
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.run import run_command
+from llmkit.installer.same import programs, same
 from llmkit.installer.state import SystemState
 
 _KEPT = 20_000  # characters of a command's output
 _CHUNK = 4096
+_LISTS = frozenset(("lsblk", "fdisk", "blkid", "parted", "sfdisk", "findmnt", "df", "mount"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Machine(Protocol):
 
 
 class Simulated:
-    """A machine that is only modelled. What the model does not know is said as an error."""
+    """A machine that is only modelled. What the model does not know is said as an error; what lists
+    disks prints them as the facts have them."""
 
     def __init__(self, state: SystemState) -> None:
         self.state = state
@@ -62,8 +65,12 @@ class Simulated:
         if outcome.opaque and not outcome.error:
             error = f"what this does cannot be followed: {outcome.opaque[0]}"
             return Done(1, "", error)
-        self.state = outcome.state
         output = outcome.stdout or ""
+        if outcome.stdout is None and not outcome.status and same(self.state, outcome.state):
+            if _LISTS & set(programs(command, self.state)):
+                _, _, disks = outcome.state.to_context().partition("## Available Disks\n\n")
+                output = f"{disks}\n"
+        self.state = outcome.state
         if on_text and output:
             on_text(output)
         return Done(outcome.status or 0, output[-_KEPT:], outcome.error or "")
