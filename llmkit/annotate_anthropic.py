@@ -63,7 +63,8 @@ class Anthropic:
 
     def ask(self, prompt: Prompt) -> Reply:
         """One request of the Messages API."""
-        return _reply(self._call(lambda: self._sdk.messages.create(**self._params(prompt))))
+        message = self._call(lambda: self._sdk.messages.create(**self._params(prompt)))
+        return _reply(message, self.scrub)
 
     def submit(self, requests: Sequence[tuple[str, Prompt]]) -> Remote:
         """Create a batch of (custom_id, prompt)."""
@@ -100,7 +101,7 @@ class Anthropic:
 
     def _outcome(self, result: Any) -> Reply | LlmkitError:
         if result.type == "succeeded":
-            return _reply(result.message)
+            return _reply(result.message, self.scrub)
         if result.type == "errored":
             inner = result.error.error
             said = shorten(self.scrub(f"errored: {inner.type}: {inner.message}"), 300)
@@ -143,7 +144,7 @@ def _said(error: anthropic.APIStatusError) -> str:
         return str(error.message)
 
 
-def _reply(message: Any) -> Reply:
+def _reply(message: Any, scrub: Scrubber) -> Reply:
     text = "".join(block.text for block in message.content if block.type == "text")
     tokens = (message.usage.input_tokens, message.usage.output_tokens)
     stop = message.stop_reason
@@ -154,7 +155,7 @@ def _reply(message: Any) -> Reply:
         bad = f"cut off ({stop})"
     elif stop not in ("end_turn", "stop_sequence"):
         bad = f"ended with {stop}"
-    return Reply(text, bad, tokens)
+    return Reply(scrub(text), bad, tokens)
 
 
 def _remote(batch: Any) -> Remote:

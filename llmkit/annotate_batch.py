@@ -173,7 +173,9 @@ class Batches:
                 first = next(self.client.results(remote.id), None)
             except NotThere:  # archived
                 continue
-            if first is None:  # it has some: the stream broke off, and says nothing about whose it is
+            if (
+                first is None
+            ):  # it has some: the stream broke off, and says nothing about whose it is
                 raise Transient(f"batch {remote.id}: no results came")
             if self.place(batch, first.custom_id) is not None:
                 return remote

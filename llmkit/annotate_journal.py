@@ -176,8 +176,7 @@ def open_journal(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"another run is at work in {folder}") from error
-        if fresh:
-            _clear(folder)
+        _clear(folder, everything=fresh)
         token = _identified(folder, identity)
         journal = Journal(folder, token, durable)
         try:
@@ -211,12 +210,15 @@ def _identified(folder: Path, identity: Mapping[str, Any]) -> str:
     return str(token)
 
 
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
+def _clear(folder: Path, *, everything: bool) -> None:
+    """Take away what a killed run left half written (hidden files), or all that is there."""
+    for path in folder.rglob("*") if not everything else folder.iterdir():
+        if path.name == LOCK or not (everything or path.name.startswith(".")):
+            continue
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove(folder: Path) -> None:

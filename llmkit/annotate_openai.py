@@ -38,7 +38,7 @@ class OpenAI:
         """One chat completion."""
         params: dict[str, Any] = {
             "model": self.provider.model,
-            "max_tokens": self.provider.max_tokens,
+            self.provider.length_field.value: self.provider.max_tokens,
             "messages": [
                 {"role": "system", "content": prompt.system},
                 {"role": "user", "content": prompt.user},
@@ -47,7 +47,7 @@ class OpenAI:
         if self.provider.temperature is not None:
             params["temperature"] = self.provider.temperature
         try:
-            return _reply(self._sdk.chat.completions.create(**params))
+            return _reply(self._sdk.chat.completions.create(**params), self.scrub)
         except openai.APIStatusError as error:
             raised = failure(
                 error.status_code, str(error.message), error.response.headers, self.scrub
@@ -64,7 +64,7 @@ class OpenAI:
         raise raised from None  # the original may hold the key
 
 
-def _reply(completion: Any) -> Reply:
+def _reply(completion: Any, scrub: Scrubber) -> Reply:
     if not getattr(completion, "choices", None):
         return Reply("", "the server sent no choice", (0, 0))
     choice = completion.choices[0]
@@ -78,4 +78,4 @@ def _reply(completion: Any) -> Reply:
         bad = "cut off (length)"
     elif choice.message.tool_calls:
         bad = "called a tool instead of answering"
-    return Reply(text, bad, tokens)
+    return Reply(scrub(text), bad, tokens)

@@ -9,6 +9,7 @@ without an answer goes to OUTPUT.failed.jsonl, with the reason and itself.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ from llmkit.annotate_corpus import Corpus, items, unchanged
 from llmkit.annotate_journal import Journal
 from llmkit.annotate_judge import Judge
 from llmkit.config_annotate import AnnotateConfig
+from llmkit.errors import OutputError
+from llmkit.output import sync_folder
 from llmkit.records import dump_json
 from llmkit.stage import run_info
 from llmkit.staged import Staged
 
+NEW = "new"  # in the work folder: what is finished, on its way out
 _NOT_RECORDED = ("output_file", "dry_run", "action", "max_cost")
 
 
@@ -53,11 +57,14 @@ def write(
     changed since it was scanned."""
     target = Path(cfg.output_file)
     failed_path = beside(target, "failed.jsonl")
+    if target.is_dir():
+        raise OutputError(target, "it is a folder")
     written = had = failed = specific = 0
     reasons: Counter[str] = Counter()
     seen: set[bytes] = set()
     digest = hashlib.sha256()
-    with Staged(target.parent) as staged:
+    work = journal.folder
+    with Staged(work / NEW) as staged:  # a killed run leaves nothing outside its work folder
         stream = staged.open(target.name)
         failures = None
         for item in items(corpus.paths, corpus.limit):
@@ -90,8 +97,17 @@ def write(
         name = beside(target, "manifest.json").name
         staged.path(name).write_bytes(dump_json(manifest).encode())
         staged.commit()
-    if not failed:
-        failed_path.unlink(missing_ok=True)  # of an earlier run
+    try:
+        for path in sorted((work / NEW).iterdir(), key=lambda path: path.name == target.name):
+            os.replace(
+                path, target.parent / path.name
+            )  # the output last: it says that all is there
+        if not failed:
+            failed_path.unlink(missing_ok=True)  # of an earlier run
+        sync_folder(target.parent)
+        (work / NEW).rmdir()
+    except OSError as error:
+        raise OutputError(error.filename or target, error) from error
     return summary
 
 

@@ -3,7 +3,7 @@
     ask_all(items, client, asker, judge, journal, cfg.provider, advance)
 
 Answers are kept in the order in which they arrive; the output takes its order from the input. A run
-that gets nothing but overload and broken connections stops by itself: what it has is kept.
+that gets nothing but overload, broken connections and refusals stops by itself: what it has is kept.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def ask_all(
             return False
         except BadRequest as error:
             journal.failed(item.index, Failed(REFUSED, str(error)))
-            return True
+            return False
         keep(reply, item, judge, journal)
         return True
 
@@ -104,7 +104,7 @@ def keep(reply: Reply, item: Item, judge: Judge, journal: Journal, batch: str = 
 
 
 def _last(journal: Journal) -> str:
-    reasons = [item.reason for item in journal.failures.values() if item.kind == TRANSIENT]
+    reasons = [item.reason for item in journal.failures.values() if item.kind != CONTENT]
     return reasons[-1] if reasons else "no answer"
 
 

@@ -48,6 +48,13 @@ class Retry(Enum):
     all = "all"
 
 
+class LengthField(Enum):
+    """How a server calls the longest answer."""
+
+    max_tokens = "max_tokens"
+    max_completion_tokens = "max_completion_tokens"
+
+
 @dataclass(config=STRICT)
 class PricesConfig:
     """US dollars for a million tokens; `batch` is the part of it that a batch costs."""
@@ -109,6 +116,7 @@ class OpenAIConfig(RemoteProvider):
     """conf/provider/openai.yaml"""
 
     kind: Literal["openai"]
+    length_field: LengthField
 
 
 def _kind(value: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from annotate_support import Stages
 from fake_messages_server import KEY, reasoning, running
+from test_domain_seam import lights as lights
 
 from llmkit.annotate_journal import Failed, open_journal
 from llmkit.annotate_keys import from_file
@@ -593,6 +594,30 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
         pass
     with open_journal(tmp_path, {}, fresh=False, durable=False):
         pass
+
+
+# Another domain
+
+
+def test_another_domain_has_no_templates_and_may_ask_a_model(
+    tmp_path: Path, lights: dict[str, str], run_stage: Any
+) -> None:
+    """What it does not offer is not needed: no reasoning of its own, no check of names."""
+    record = {
+        "system_context": "on: none",
+        "messages": [{"role": "user", "content": "Hostname: hall – light it"}],
+        "expected_response": {"type": "command", "command": "on hall"},
+    }
+    (tmp_path / "in.jsonl").write_text(json.dumps(record) + "\n")
+    given = ("domain.name=lights", "file=in.jsonl", "output_file=out.jsonl")
+    done = run_stage("annotate", *given, cwd=tmp_path, env=lights)
+    assert done.returncode == 2 and "lights has no reasoning of its own" in done.stderr
+    with running() as server:
+        more = ("provider=openai", f"provider.base_url={server.url}/v1", *FAST)
+        done = run_stage("annotate", *given, *more, cwd=tmp_path, env=lights)
+    assert done.returncode == 0, done.stderr
+    record["expected_response"]["thinking"] = reasoning("hall")  # type: ignore[index]
+    assert read(tmp_path / "out.jsonl") == [record]
 
 
 # The command line

@@ -108,6 +108,7 @@ def test_one_by_one_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> 
             stats = server.stats()
         total += killer.killed
         assert read(tmp_path / "out.jsonl") == expected(hosts)
+        assert litter(tmp_path) == []
         assert {host: stats["asked"][host] for host in kept} == kept
         twice = sum(stats["paid"].values()) - len(hosts)
         unseen = stats["faults"].get("half", 0)  # paid, and broken off on the way
@@ -134,6 +135,7 @@ def test_batches_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> Non
             stats = server.stats()
         total += killer.killed
         assert read(tmp_path / "out.jsonl") == expected(hosts)
+        assert litter(tmp_path) == []
         assert stats["paid"] == dict.fromkeys(hosts, 1)
         report("batches", job, killer, f"{stats['batches']} batches, each answer paid once")
         wipe(tmp_path)
@@ -153,12 +155,17 @@ def test_templates_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> N
             wipe(tmp_path)
             killer.run(Kill(server.url, 0, killer.rng.uniform(0, length)))
             assert killer.run() == 0
-            assert contents(tmp_path) == whole
+            assert contents(tmp_path) == whole and litter(tmp_path) == []
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every output and what it holds."""
     return {path.name: path.read_bytes() for path in folder.glob("out*")}
+
+
+def litter(folder: Path) -> list[str]:
+    """Hidden files that a killed run left behind."""
+    return [str(path) for path in folder.rglob(".*")]
 
 
 def report(what: str, job: int, killer: Killer, more: str) -> None:
