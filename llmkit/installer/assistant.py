@@ -144,7 +144,7 @@ class Assistant:
             return verdict.reason
         if verdict.danger == "forbidden":
             return f"I will not run this. {verdict.reason}"
-        return None
+        return self.machine.objection(command)
 
     # Acting
 

@@ -26,6 +26,7 @@ from llmkit.installer import facts
 from llmkit.installer.assistant_target import with_target
 from llmkit.installer.explain import touched
 from llmkit.installer.explain_words import listed
+from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
@@ -50,6 +51,9 @@ class Machine(Protocol):
 
     state: SystemState
 
+    def objection(self, command: str) -> str | None:
+        """Why a command must not run here, beside what the guard says."""
+
     def run(self, command: str, on_text: OnText | None = None) -> Done: ...
 
 
@@ -59,6 +63,9 @@ class Simulated:
 
     def __init__(self, state: SystemState) -> None:
         self.state = state
+
+    def objection(self, command: str) -> str | None:
+        return own_disk(command, self.state, protected(self.state, None))
 
     def run(self, command: str, on_text: OnText | None = None) -> Done:
         outcome = run_command(command, self.state)
@@ -123,11 +130,23 @@ class Real:
         """Look at the machine again; what was known of a file system below stays known."""
         self.state = with_target(self._gather(), self.state)
 
+    def objection(self, command: str) -> str | None:
+        return own_disk(command, self.state, protected(self.state, self._root))
+
     def run(self, command: str, on_text: OnText | None = None) -> Done:
         """Run a line in bash with the person's terminal. Raises Refused, also when the disks are
         not any more what they were when the line was judged."""
+        shown = self.state
         self.refresh()
-        refuse_own_disk(command, self.state, self._root)
+        verdict = check_command(command, self.state)
+        if not verdict.allowed or verdict.danger == "forbidden":
+            raise Refused(verdict.reason)
+        reason = self.objection(command)
+        if reason:
+            raise Refused(reason)
+        for name in sorted(touched(command, shown) | touched(command, self.state)):
+            if _identity(shown, name) != _identity(self.state, name):
+                raise Refused(f"{name} is another disk than it was; look at the facts again")
         try:
             return run_in_terminal(command, on_text)
         finally:
@@ -135,21 +154,30 @@ class Real:
                 self.refresh()
 
 
-def refuse_own_disk(command: str, state: SystemState, root: Path = Path("/")) -> None:
-    """Raise Refused when a line that does more than look has to do with a disk that the running
-    system lies on, on any path through it."""
-    own = protected(state, root)
-    hit = sorted(own & touched(command, state))
-    if hit:
-        raise Refused(
-            f"{listed(hit)} {'holds' if len(hit) == 1 else 'hold'} the running system,"
-            " and is not touched"
-        )
+def _identity(state: SystemState, name: str) -> tuple[object, ...]:
+    """What tells a disk from another that has its name now."""
+    disk = state.disk(name)
+    return (disk.size, disk.model, disk.transport) if disk else ()
 
 
-def protected(state: SystemState, root: Path = Path("/")) -> set[str]:
+def own_disk(command: str, state: SystemState, own: set[str]) -> str | None:
+    """Why a line is refused that does more than look and has to do with a disk of the running
+    system, on any path through it; None when it has not."""
+    hit = [f"/dev/{name}" for name in sorted(own & touched(command, state))]
+    if not hit:
+        return None
+    rest = listed([disk.path for disk in state.disks if disk.name not in own] or ["none"])
+    holds = "holds" if len(hit) == 1 else "hold"
+    return (
+        f"{listed(hit)} {holds} the running system and is not touched, so nothing was run;"
+        f" the other disks here are {rest}."
+    )
+
+
+def protected(state: SystemState, root: Path | None = Path("/")) -> set[str]:
     """Kernel names of the disks that the running system needs: the live medium, everything that is
-    mounted outside of /mnt or used as swap, and what the kernel says that / and /usr lie on."""
+    mounted outside of /mnt or used as swap, and what the kernel says that / and /usr below `root`
+    lie on (None: the kernel is not asked)."""
     nodes = {disk.path for disk in state.disks if disk.live}
     for mount in state.mounts:
         if mount.target != "/mnt" and not mount.target.startswith("/mnt/"):
@@ -157,7 +185,8 @@ def protected(state: SystemState, root: Path = Path("/")) -> set[str]:
     nodes.update(state.swaps)
     known = {disk.path for disk in state.disks}
     found = {path for node in nodes for path in disks_of(state, node)} & known
-    for folder in ("", "usr", "boot", "home", "var"):
+    for folder in ("", "usr", "boot", "home", "var") if root else ():
+        assert root is not None
         name = _disk_of_folder(root / folder)
         if name and f"/dev/{name}" in known:
             found.add(f"/dev/{name}")

@@ -28,6 +28,10 @@ from llmkit.installer.run import run_command
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import Disk, SystemState
 
+_WRITERS = frozenset(  # whose words are files that they change
+    "chattr chmod chown cp dd install ln mkdir mv rm rmdir rsync sed shred tee touch truncate"
+    " unlink".split()
+)
 _CHANGE, _DESTRUCTIVE = LEVELS.index("change"), LEVELS.index("destructive")
 
 
@@ -152,8 +156,9 @@ class _Threats(Inspector):
         super()._danger(call, command, here)
         for place in here:
             if danger_of(call, place, command.root).rank >= self._level:
-                for word in _written(call):
-                    self._note(word, place, call.roots)
+                if self._level == _DESTRUCTIVE or call.program in _WRITERS:
+                    for word in _written(call):
+                        self._note(word, place, call.roots)
                 if self._level < _DESTRUCTIVE:  # devices that are read count, too
                     for device in filter(None, call.args):
                         self._note(device, place, call.roots, files=False)
