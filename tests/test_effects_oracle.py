@@ -3,6 +3,8 @@ on a disk of 4,000,000,000 bytes (Debian 12: gdisk 1.0.9, parted 3.5, util-linux
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from llmkit.installer.effects import EFFECTS, Argv, CommandFailed, Result
@@ -40,6 +42,37 @@ def test_sfdisk_refuses_a_start_in_use(script: str) -> None:
     """With a size, or when nothing in front of the start is free, it fails."""
     with pytest.raises(CommandFailed):
         run("sfdisk /dev/sda", f"label: dos\n{script}")
+
+
+def test_copies_of_a_superblock_show_through() -> None:
+    """A new partition 8 MiB into an old small ext2 shows that file system (blkid -p says so)."""
+    made = run("sgdisk -o -n 1:1M:+207M /dev/sda")
+    made = run("sgdisk -d 1 /dev/sda", state=run("mkfs.ext2 -F -L EFI /dev/sda1", state=made))
+    shown = run("sgdisk -n 1:9M:0 /dev/sda", state=made).disks[0].partitions[0].signature
+    assert shown is not None and (shown.kind, shown.label) == ("ext2", "EFI")
+    assert run("sgdisk -n 1:10M:0 /dev/sda", state=made).disks[0].partitions[0].signature is None
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ("-t 2:8200 -t 3:zz", ["0657fd6d", "0657fd6d"]),
+        ("-t 2:8200 -t 3:", ["0657fd6d", "0657fd6d"]),
+        ("-t 2:8200 -t 3:fe99 -t 2:zz", ["0fc63daf", "0fc63daf"]),
+        ("-t 2:zz -t 3:8200", None),
+        ("-t 2:8200 -t 3:0", None),
+        ("-t 9:8200 -t 3:zz", None),
+    ],
+)
+def test_a_type_that_sgdisk_cannot_read_is_the_last_one(options: str, kinds: Any) -> None:
+    """Without one before it, it is an error, and nothing is saved."""
+    made = run("sgdisk -o -n 2:0:+100M -n 3:0:0 /dev/sda")
+    if kinds is None:
+        with pytest.raises(CommandFailed):
+            run(f"sgdisk {options} /dev/sda", state=made)
+    else:
+        after = run(f"sgdisk {options} /dev/sda", state=made)
+        assert [part.type[:8] for part in after.disks[0].partitions] == kinds
 
 
 @pytest.mark.parametrize(

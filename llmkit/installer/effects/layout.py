@@ -12,7 +12,7 @@ in the last sector, and sgdisk trips over it: `stale` then has an entry of kind 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from llmkit.installer import devices, size
@@ -149,6 +149,19 @@ def _shown(signature: Signature | None, size_: int) -> Signature | None:
     return signature if first + length <= size_ else None
 
 
+def _copies(part: Partition) -> Iterator[tuple[int, Signature]]:
+    """Where a partition that began there would show the file system of `part` as well: ext keeps
+    copies of its superblock in block groups 1, 3, 5, 7 and their powers. With blocks of 1 KiB, as
+    mke2fs takes below 512 MiB, those lie 1 KiB behind a multiple of 8 MiB, like the first one."""
+    signature = part.signature
+    if signature is None or signature.kind not in ("ext2", "ext3", "ext4"):
+        return
+    if part.size < 512 * MIB:
+        for group in (1, 3, 5, 7, 9, 25, 27, 49):
+            if 8 * MIB * group + MIB <= part.size:
+                yield part.start + 8 * MIB * group, signature
+
+
 def commit(
     state: SystemState,
     disk: Disk,
@@ -190,6 +203,10 @@ def commit(
     hidden.extend(
         (start, part.signature) for start, part in old_here.items() if part.signature is not None
     )
+    starts = {part.start for part in parts}
+    for start, part in old_here.items():
+        if start not in starts:
+            hidden.extend(_copies(part))
     left = survivors(hidden, extents)
     if backup:
         left[disk.size - disk.sector] = BACKUP

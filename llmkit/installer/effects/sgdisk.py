@@ -110,6 +110,7 @@ class _Run:
     foreign: bool  # an msdos disk that -g has not released
     save: bool = False
     failure: str = ""
+    kind: str | None = None  # the type that the last -t named; one that it cannot read means it
     new: int = 0  # the number that the last -n used; 0 in -t, -c, … means it
 
 
@@ -153,7 +154,9 @@ def _type(run: _Run, value: str) -> None:
     if not 1 <= number <= 128:
         return
     text = _piece(value, 2).strip().lower()
-    kind = _type_guid(text)
+    if _TYPE.fullmatch(text):
+        run.kind = _type_guid(text)
+    kind = run.kind
     if entry is None:
         run.failure = f"partition {number} does not exist, so its type cannot be changed"
     elif kind is None:
@@ -163,6 +166,9 @@ def _type(run: _Run, value: str) -> None:
             entry.name = gpt.name(kind)  # a name that only says the type follows it
         entry.type = kind
         run.save = True
+
+
+_TYPE = re.compile(rf"{gpt.GUID.pattern}|(?:0x)?[0-9a-f]+")
 
 
 def _type_guid(text: str) -> str | None:
