@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from llmkit.serve_domain import Asked, Commands
 from llmkit.serve_http import State, body_of, error_body, error_response, watch
 from llmkit.serve_openapi import ROUTES, document
+from llmkit.serve_page import add_page
 from llmkit.serve_pool import Event, Pool, take
 from llmkit.serve_schema import (
     ApiError,
@@ -288,16 +289,21 @@ def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voice
         app.add_api_route(
             path, handler, methods=["GET" if told.asks is None else "POST"], response_model=None,
             response_class=PlainTextResponse if told.text else JSONResponse,
-            openapi_extra=told.request(), responses=told.responses(path),
+            openapi_extra=told.request(path), responses=told.responses(path),
         )  # fmt: skip
+
+    add_page(app, state, commands)
 
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             known = {404: "no such path", 405: "this method is not for this path"}
-            error = ApiError(error.status_code, known.get(error.status_code, str(error.detail)))
+            said = ApiError(error.status_code, known.get(error.status_code, str(error.detail)))
+            response = error_response(request.url.path, said)
+            response.headers.update(error.headers or {})  # Allow
+            return response
         assert isinstance(error, ApiError)
         return error_response(request.url.path, error)
 
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(HTTPException, refused)
-    document(app)
+    document(app, keyed=bool(state.keys))

@@ -20,6 +20,7 @@ import resource
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
@@ -28,11 +29,12 @@ import orjson
 
 from llmkit.domain import Domain, Verdict, get_domain
 from llmkit.errors import DomainError
+from llmkit.picture import picture
 from llmkit.serve_schema import ApiError
 
 log = logging.getLogger(__name__)
 
-Asked = Literal["check", "apply"]
+Asked = Literal["check", "apply", "show"]
 
 _MEMORY = 2 << 30  # bytes of address space that a child may take
 _START_SECONDS = 60.0  # that a child may take to begin
@@ -157,7 +159,7 @@ def answered(domain: Domain, what: Asked, state: Mapping[str, Any] | str, comman
     try:
         read: Any = domain.parse_context if isinstance(state, str) else domain.from_dict
         found = read(state)
-        made = (check if what == "check" else apply)(domain, found, command)
+        made = {"check": check, "apply": apply, "show": show}[what](domain, found, command)
         return orjson.dumps({"answer": made})
     except DomainError as error:
         return orjson.dumps({"status": 400, "message": f"state: {error}"})
@@ -178,14 +180,14 @@ def _failed(what: str) -> bytes:
 
 def check(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     """The guard's verdict, and what the command would do."""
-    return {**_verdict(domain.check(state, command)), "explanation": domain.explain(state, command)}
+    return {**_verdict(domain.check(state, command)), "explanation": _told(domain, state, command)}
 
 
 def apply(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     """The machine after a command, which is not run when the guard refuses it."""
     verdict = domain.check(state, command)
     body: dict[str, Any] = {
-        **_verdict(verdict), "explanation": domain.explain(state, command), "applied": False,
+        **_verdict(verdict), "explanation": _told(domain, state, command), "applied": False,
         "status": None, "error": None, "stdout": None, "unmodelled": [],
     }  # fmt: skip
     if verdict.allowed:
@@ -196,6 +198,20 @@ def apply(domain: Domain, state: Any, command: str) -> dict[str, Any]:
             "unmodelled": list(made.unmodelled),
         }  # fmt: skip
     return {**body, "state": domain.to_dict(state), "system_context": domain.to_context(state)}
+
+
+def show(domain: Domain, state: Any, command: str) -> dict[str, Any]:
+    """The machine as JSON, as a model reads it, and as the page draws it. `command` is nothing."""
+    return {
+        "state": domain.to_dict(state), "system_context": domain.to_context(state),
+        "picture": asdict(picture(domain, state)),
+    }  # fmt: skip
+
+
+def _told(domain: Domain, state: Any, command: str) -> str:
+    """What the command does: the domain's plain words, a line each, where it has them."""
+    own = getattr(domain, "explanation", None)
+    return domain.explain(state, command) if own is None else "\n".join(own(state, command).lines)
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -35,7 +35,21 @@ from llmkit.serve_schema import ApiError
 
 log = logging.getLogger("llmkit.serve")
 
-OPEN = frozenset({"/health", "/docs", "/openapi.json"})  # no key needed
+# The page's files, in llmkit/page/. It asks for the key itself: a browser sends none for a page.
+PAGE = {"/": "index.html"} | {
+    f"/page/{name}": name
+    for name in (
+        "page.css",
+        "icon.svg",
+        "main.js",
+        "talk.js",
+        "card.js",
+        "machine.js",
+        "api.js",
+        "dom.js",
+    )
+}
+OPEN = frozenset({"/health", "/docs", "/openapi.json", *PAGE})  # no key needed
 _HEADER_BYTES = 65536
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error",

@@ -1,7 +1,7 @@
 """The OpenAPI document: what each route takes, gives and refuses. FastAPI cannot know, since bodies
 are read within limits of ours.
 
-    document(app)
+    document(app, keyed=True)
     ROUTES["/generate"].responses("/generate")
 """
 
@@ -49,11 +49,19 @@ class Route:
     streams: bool = False
     text: bool = False
 
-    def request(self) -> dict[str, Any] | None:
-        """What OpenAPI says of the body; None where there is none."""
-        if self.asks is None:
-            return None
-        return {"requestBody": {"required": True, "content": _json(self.asks)}}
+    def request(self, path: str) -> dict[str, Any]:
+        """What OpenAPI says of key, path and body."""
+        found: dict[str, Any] = {}
+        if 401 not in self.errors:
+            found["security"] = []
+        if "{model:" in path:
+            text = {"type": "string", "minLength": 1}
+            found["parameters"] = [
+                {"name": "model", "in": "path", "required": True, "schema": text}
+            ]
+        if self.asks is not None:
+            found["requestBody"] = {"required": True, "content": _json(self.asks)}
+        return found
 
     def responses(self, path: str) -> dict[int | str, dict[str, Any]]:
         """What OpenAPI says of each status."""
@@ -90,8 +98,8 @@ def _json(kind: type[BaseModel] | None) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def document(app: FastAPI) -> None:
-    """The schemas of requests and answers into the document, and the keys."""
+def document(app: FastAPI, *, keyed: bool) -> None:
+    """The schemas of requests and answers into the document, and the keys, if any are needed."""
     make = app.openapi
     kinds: Any = [
         (kind, "validation")
@@ -112,7 +120,7 @@ def document(app: FastAPI) -> None:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             }
-            made["security"] = [{"bearer": []}, {"key": []}, {}]
+            made["security"] = [{"bearer": []}, {"key": []}, *([] if keyed else [{}])]
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import jsonschema_rs
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmkit.config_serve import LimitsConfig, SamplingConfig
 
@@ -121,14 +121,20 @@ class StreamOptions(_Lenient):
     include_usage: bool = False
 
 
+def _whole(value: Any) -> Any:
+    """JSON Schema's integers: 1.0 is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=16)]
 Choice = Literal["auto", "none", "required"]
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[Whole, Field(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Messages = Annotated[list[Message], Field(min_length=1)]
-Tokens = Annotated[int, Field(ge=1)]
+Tokens = Annotated[Whole, Field(ge=1)]
 
 
 class _Asked(_Model):

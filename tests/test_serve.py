@@ -186,6 +186,14 @@ def test_each_name_is_answered_by_its_adapter(server: Running) -> None:
     assert not set(alone[0::4]) & set(alone[2::4])
 
 
+def test_a_name_is_looked_up(server: Running) -> None:
+    """GET /v1/models/NAME, whatever stands in it."""
+    assert server.ask("GET", "/v1/models/second").json()["id"] == "second"
+    for name in ("other", "a/b", "%00"):
+        answer = server.ask("GET", f"/v1/models/{name}")
+        assert (answer.status, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
 def test_metrics_are_prometheus_text(server: Running) -> None:
     """Every line is a comment or a sample, and an answer counts."""
     before = server.metric("llmkit_engine_generated_tokens")
@@ -356,6 +364,7 @@ def test_other_paths_and_methods(server: Running) -> None:
     assert server.ask("GET", "/nothing").json() == {"success": False, "error": "no such path"}
     answer = server.ask("GET", "/v1/chat/completions")
     assert (answer.status, answer.json()["error"]["type"]) == (405, "invalid_request_error")
+    assert answer.headers["allow"] == "POST"
     assert server.ask("GET", "/info").status == 404  # LitServe's own
 
 
