@@ -15,12 +15,12 @@ OUTPUT.work/ and is not asked again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit import records
-from llmkit.annotate_ask import Asker, Estimate
+from llmkit.annotate_ask import SAMPLE, Asker, Estimate
 from llmkit.annotate_client import make_client
 from llmkit.annotate_corpus import Corpus, Item, chosen, scan
 from llmkit.annotate_journal import (
@@ -118,11 +118,7 @@ def _dry_run(cfg: AnnotateConfig, corpus: Corpus, asker: Asker | None, judge: Ju
         if first is not None:
             print(f"the first would get:\n{written(judge, first)}")
         return
-    requests, characters = (
-        len(corpus.todo),
-        corpus.characters + len(asker.system) * len(corpus.todo),
-    )
-    print(f"estimate: {asker.estimate(requests, characters, _share(cfg))}")
+    print(f"estimate: {_estimate(cfg, corpus, asker, corpus.todo)}")
     if first is not None:
         prompt = asker.prompt(first)
         print(f"\n--- system\n{prompt.system}\n--- the first request\n{prompt.user}")
@@ -142,6 +138,12 @@ def _hash(folders: Iterable[Path]) -> str:
     """A hash of every template of a domain."""
     paths = sorted(path for folder in folders for path in folder.rglob("*.j2"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def _estimate(cfg: AnnotateConfig, corpus: Corpus, asker: Asker, todo: Sequence[int]) -> Estimate:
+    """From the prompts of some snapshots, evenly drawn."""
+    some = set(todo[:: -(-len(todo) // SAMPLE) or 1])
+    return asker.estimate(len(todo), chosen(corpus, some), _share(cfg))
 
 
 def _share(cfg: AnnotateConfig) -> float:
@@ -234,9 +236,7 @@ class Run:
     def _announce(self, todo: list[int]) -> Estimate:
         """Say what it will cost. Raises ConfigError when that is more than `max_cost`."""
         assert self.asker is not None
-        share = len(todo) / len(self.corpus.todo)
-        characters = round(self.corpus.characters * share) + len(self.asker.system) * len(todo)
-        estimate = self.asker.estimate(len(todo), characters, _share(self.cfg))
+        estimate = _estimate(self.cfg, self.corpus, self.asker, todo)
         say(f"estimate: {estimate}")
         limit = self.cfg.max_cost
         if limit is not None and (estimate.dollars is None or estimate.dollars > limit):

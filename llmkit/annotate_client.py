@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from llmkit.annotate_keys import Scrubber
 from llmkit.annotate_limits import Limits
 from llmkit.config_annotate import AnthropicConfig, OpenAIConfig
-from llmkit.errors import ConfigError, LlmkitError
+from llmkit.errors import ConfigError, LlmkitError, MissingExtra
 from llmkit.records import shorten
 
 _FATAL = frozenset((401, 402, 403))
@@ -74,6 +74,10 @@ def make_client(provider: AnthropicConfig | OpenAIConfig, key: str) -> Client:
     """The client of a provider. Raises MissingExtra without its SDK, ConfigError without a key."""
     for name in ("httpx", "httpx2"):  # a line for each request, on the stage's log
         logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        import tenacity  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(provider.kind, f"provider={provider.kind}", error.name) from error
     if isinstance(provider, AnthropicConfig):
         from llmkit.annotate_anthropic import Anthropic
 

@@ -51,7 +51,6 @@ class Corpus:
     hashes: dict[str, str] = field(default_factory=dict)  # of whole files
     total: int = 0
     todo: list[int] = field(default_factory=list)
-    characters: int = 0  # of context, messages and answer of those to do
 
 
 def scan(paths: Sequence[Path], limit: int | None) -> Corpus:
@@ -63,7 +62,6 @@ def scan(paths: Sequence[Path], limit: int | None) -> Corpus:
         corpus.total += 1
         if not item.done:
             corpus.todo.append(item.index)
-            corpus.characters += len(item.raw)
     corpus.hashes = {str(path): sha256(path) for path in corpus.paths}
     return corpus
 

@@ -212,7 +212,7 @@ def _identified(folder: Path, identity: Mapping[str, Any]) -> str:
 
 def _clear(folder: Path, *, everything: bool) -> None:
     """Take away what a killed run left half written (hidden files), or all that is there."""
-    for path in folder.rglob("*") if not everything else folder.iterdir():
+    for path in list(folder.iterdir() if everything else folder.rglob("*")):
         if path.name == LOCK or not (everything or path.name.startswith(".")):
             continue
         if path.is_dir():
