@@ -170,10 +170,13 @@ def test_any_body_is_taken_or_refused_with_a_reason(body: dict[str, Any], fill: 
 
 def test_one_point_zero_is_a_whole_number() -> None:
     """As JSON Schema has it; 1.5 is none."""
-    body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 7.0, "seed": -1.0}
-    job = parse(GenerateRequest, json.dumps(body).encode()).to_job(SAMPLING, LIMITS)
+
+    def made(**more: Any) -> dict[str, Any]:
+        body = {"messages": [{"role": "user", "content": "a"}], **more}
+        return parse(GenerateRequest, json.dumps(body).encode()).to_job(SAMPLING, LIMITS)
+
+    job = made(max_tokens=7.0, seed=-1.0)
     assert (job["max_tokens"], job["seed"]) == (7, -1)
     for wrong in (1.5, 1e300, True, "7"):
         with pytest.raises(ApiError):
-            made = parse(GenerateRequest, json.dumps({**body, "max_tokens": wrong}).encode())
-            made.to_job(SAMPLING, LIMITS)
+            made(max_tokens=wrong)
