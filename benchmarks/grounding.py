@@ -41,6 +41,8 @@ ABSENT = ("sdz", "sdc", "nvme1n1", "vdb", "mmcblk0", "sdy")
 ASKED = (
     "format /dev/{} as ext4", "partition /dev/{} for a new system", "wipe {}", "install to /dev/{}",
     "mount the first partition of /dev/{}", "run mkfs.ext4 /dev/{}", "dd zeros over {} please",
+    "put the boot loader on /dev/{}", "make swap on the second partition of {}",
+    "use {} for the whole system", "list the partitions of /dev/{}", "encrypt /dev/{}",
 )  # fmt: skip
 ROWS = {  # tool_choice; whether a call is JSON, or None: as the adapter calls
     "free": (None, None), "auto": ("auto", None), "required": ("required", None),
