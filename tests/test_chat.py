@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import re
+import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -394,6 +400,61 @@ def test_lines_from_a_pipe_are_a_conversation(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "proposed command" in done.stdout and "Done: lsblk" in done.stdout
     assert "Good-bye." in done.stdout and "already running" in done.stderr
+
+
+class Terminal:
+    """A pseudo terminal of 80×24 with the chat on it."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "llmkit.chat", "colour=false", *overrides], cwd=folder,
+            stdin=there, stdout=there, stderr=there, start_new_session=True,
+            env={**os.environ, "TERM": "linux", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        )  # fmt: skip
+        os.close(there)
+        self.seen = ""
+
+    def until(self, text: str, within: float = 60) -> None:
+        """Read until the text is there, behind what was read before."""
+        start, ends = len(self.seen), time.monotonic() + within
+        while text not in self.seen[start:]:
+            left = ends - time.monotonic()
+            assert left > 0 and select.select([self.here], [], [], left)[0], self.seen[start:]
+            self.seen += os.read(self.here, 4096).decode("utf-8", "replace")
+
+    def type(self, line: str) -> None:
+        os.write(self.here, f"{line}\r".encode())
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    """Lines are edited in place, Ctrl-C does not end it, Ctrl-D does; no colours are written."""
+    pytest.importorskip("prompt_toolkit")
+    health = says(200, {"status": "ok", "model": "told"})
+    with Told(health, speaks(call("mount /dev/nvme0n1 /mnt"))) as server:
+        screen = Terminal(tmp_path, f"server.url={server.url}")
+        try:
+            screen.until("[ ] restart")
+            screen.until(">")
+            screen.type("mount it")
+            screen.until("ancel:")
+            screen.type("e")
+            screen.until("/dev/nvme0n1 /mnt")
+            os.write(screen.here, b"\x15lsblk\r")  # Ctrl-U: the line anew
+            screen.until("ancel:")
+            screen.type("r")
+            screen.until("Done: lsblk")
+            screen.until(">")
+            os.write(screen.here, b"\x04")
+            screen.until("Good-bye.")
+            assert screen.process.wait(20) == 0
+        finally:
+            screen.process.kill()
+            screen.process.wait()
+            os.close(screen.here)
+    styles = re.findall(r"\x1b\[([0-9;]*)m", screen.seen)
+    assert not [s for s in styles if re.search(r"(^|;)(3[0-8]|4[0-8]|9[0-7]|10[0-7])(;|$)", s)]
 
 
 def test_help_needs_no_network_package(tmp_path: Path) -> None:
