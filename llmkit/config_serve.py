@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from llmkit.config import STRICT, DomainConfig, Flag, Positive, Text
+from llmkit.config import STRICT, DomainConfig, Flag, MachineConfig, Positive, Text
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -40,7 +40,17 @@ class SamplingConfig:
 
 
 @dataclass(config=STRICT)
-class ServeConfig:
+class PageConfig:
+    """What the page sends with a question. `history` counts messages, the newest first."""
+
+    enabled: Flag
+    history: Positive
+    max_tokens: Positive
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+@dataclass(config=STRICT)
+class ServeConfig(MachineConfig):
     """conf/serve.yaml"""
 
     domain: DomainConfig
@@ -57,5 +67,6 @@ class ServeConfig:
     keys_env: Text
     sampling: SamplingConfig
     limits: LimitsConfig
+    page: PageConfig
     cors_origins: list[Text]
     log_contents: Flag

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import orjson
 
-from llmkit.domain import Domain, Verdict, get_domain
+from llmkit.domain import Domain, Verdict, explanation, get_domain
 from llmkit.errors import DomainError
 from llmkit.picture import picture
 from llmkit.serve_schema import ApiError
@@ -214,10 +214,14 @@ def _told(domain: Domain, state: Any, command: str) -> str:
     return domain.explain(state, command) if own is None else "\n".join(own(state, command).lines)
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _told(domain: Domain, verdict: Verdict, state: Any, command: str) -> dict[str, Any]:
+    found = explanation(domain, state, command)
     return {
         "allowed": verdict.allowed,
         "danger": str(verdict.danger),
         "missing": list(verdict.missing),
         "reason": verdict.reason,
+        "explanation": domain.explain(state, command),
+        "destroys": list(found.destroys),
+        "needs_confirmation": found.needs_confirmation,
     }

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.domain import Applied, Explanation
 from llmkit.errors import DomainError
-from llmkit.installer import convert, explain, grounding, guard, same, scenario
+from llmkit.installer import convert, explain, grounding, guard, picture, same, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
 from llmkit.installer.state import SystemState
 from llmkit.macros import bind
+from llmkit.picture import Picture, Preset
 from llmkit.template import render
 from llmkit.toolkit import find_toolkit
 
@@ -128,6 +129,14 @@ class InstallerDomain:
     def explanation(self, state: SystemState, command: str) -> Explanation:
         """What a command does, in sentences; its danger, and the disks that lose something."""
         return explain.explain(command, state)
+
+    def picture(self, state: SystemState) -> Picture:
+        """The disks as bars, what is mounted, and the facts."""
+        return picture.picture(state)
+
+    def presets(self, cfg: Any) -> Iterator[Preset]:
+        """Machines to try, of every layout and firmware of the config."""
+        return picture.presets(cfg)
 
     def assistant(
         self,
