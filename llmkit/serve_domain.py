@@ -180,14 +180,14 @@ def _failed(what: str) -> bytes:
 
 def check(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     """The guard's verdict, and what the command would do."""
-    return {**_verdict(domain.check(state, command)), "explanation": _told(domain, state, command)}
+    return _told(domain, domain.check(state, command), state, command)
 
 
 def apply(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     """The machine after a command, which is not run when the guard refuses it."""
     verdict = domain.check(state, command)
     body: dict[str, Any] = {
-        **_verdict(verdict), "explanation": _told(domain, state, command), "applied": False,
+        **_told(domain, verdict, state, command), "applied": False,
         "status": None, "error": None, "stdout": None, "unmodelled": [],
     }  # fmt: skip
     if verdict.allowed:
@@ -208,12 +208,6 @@ def show(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(domain: Domain, state: Any, command: str) -> str:
-    """What the command does: the domain's plain words, a line each, where it has them."""
-    own = getattr(domain, "explanation", None)
-    return domain.explain(state, command) if own is None else "\n".join(own(state, command).lines)
-
-
 def _told(domain: Domain, verdict: Verdict, state: Any, command: str) -> dict[str, Any]:
     found = explanation(domain, state, command)
     return {
@@ -221,7 +215,7 @@ def _told(domain: Domain, verdict: Verdict, state: Any, command: str) -> dict[st
         "danger": str(verdict.danger),
         "missing": list(verdict.missing),
         "reason": verdict.reason,
-        "explanation": domain.explain(state, command),
+        "explanation": "\n".join(found.lines),
         "destroys": list(found.destroys),
         "needs_confirmation": found.needs_confirmation,
     }
