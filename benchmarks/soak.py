@@ -204,6 +204,13 @@ def expect(holds: bool, asked: Any) -> None:
         raise Unexpected(str(asked)[:300])
 
 
+def note(seen: Seen, said: str) -> None:
+    """A wrong answer; the first ones are told at once."""
+    seen.wrong.append(said)
+    if len(seen.wrong) <= 20:
+        print(said[:1000], file=sys.stderr, flush=True)
+
+
 def client(
     number: int, kinds: Sequence[str], server: Server, seen: Seen, began: float, until: float
 ) -> None:
@@ -216,7 +223,7 @@ def client(
             answer = kind(server, draw, seen, began)
         except Exception as error:  # whatever it is, it is what a soak looks for
             moment = time.monotonic() - began
-            seen.wrong.append(f"{moment:.0f} s, {kind.__name__}: {type(error).__name__}: {error}")
+            note(seen, f"{moment:.0f} s, {kind.__name__}: {type(error).__name__}: {error}")
             time.sleep(1)
             continue
         if answer.status == 429 and answer.retry_after:
