@@ -230,9 +230,8 @@ def client(
             seen.busy += 1
             time.sleep(answer.retry_after)
         elif answer.status != 200:
-            seen.wrong.append(
-                f"{time.monotonic() - began:.0f} s, {kind.__name__}: status {answer.status}"
-            )
+            moment = time.monotonic() - began
+            note(seen, f"{moment:.0f} s, {kind.__name__}: status {answer.status} {answer.body}")
         else:
             seen.answered[kind.__name__] += 1
 
