@@ -8,7 +8,8 @@
             assistant.run(turn.command)
 
 No command reaches the machine but through `run`, and `run` asks the guard again, on the facts of
-that moment. What the guard refuses, or calls forbidden, becomes an answer in text that names the
+that moment. What the guard refuses, or calls forbidden, and what is about another device than the one
+that was named (assistant_meant.py), becomes an answer in text that names the
 devices that exist, and stands in the history as such. In the history a command that ran is `$ LINE`.
 """
 
@@ -23,6 +24,7 @@ from llmkit.client_wire import Answer, Ask, ServerError
 from llmkit.config_chat import AskConfig
 from llmkit.installer import plan
 from llmkit.installer.assistant_machine import Dry, Machine, Real, Simulated
+from llmkit.installer.assistant_meant import other_device, warning
 from llmkit.installer.assistant_undo import undo_of
 from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import safe
@@ -109,7 +111,7 @@ class Assistant:
             shorter = ask.messages[len(ask.messages) // 2 // 2 * 2 :]  # too long, perhaps
             answer = self._ask(replace(ask, messages=shorter), on_text)
         self.history.append({"role": "user", "content": message})
-        turn = self._judged(answer)
+        turn = self._judged(answer, message)
         self.history.append({"role": "assistant", "content": self._told(turn)})
         return turn
 
@@ -117,7 +119,7 @@ class Assistant:
         """How a turn stands in the history while nobody has agreed to it."""
         return _NOTHING_RAN if turn.command is not None else turn.text or "…"
 
-    def _judged(self, answer: Answer) -> Turn:
+    def _judged(self, answer: Answer, message: str) -> Turn:
         if answer.type == "text":
             text = answer.text.strip()
             if answer.finish_reason == "length" and (not text or text.startswith("$")):
@@ -127,7 +129,17 @@ class Assistant:
         if answer.tool != _TOOL or not isinstance(command, str) or not command.strip():
             return Turn(f"I was given a call of {safe(answer.tool)}, which I cannot do.",
                         blocked=safe(answer.tool), answer=answer)  # fmt: skip
-        return replace(self.consider(command), answer=answer)
+        turn = replace(self.consider(command), answer=answer)
+        if turn.command is None or turn.explanation is None:
+            return turn
+        reason = other_device(message, turn.command, self.state)
+        if reason:
+            return Turn(reason, blocked=turn.command, answer=answer)
+        careful = warning(message, turn.explanation.destroys, self.state)
+        if careful:
+            lines = (careful, *turn.explanation.lines)
+            turn = replace(turn, explanation=replace(turn.explanation, lines=lines))
+        return turn
 
     def consider(self, command: str) -> Turn:
         """A command, judged on the machine as it is now: a proposal, or a text that says why not."""
