@@ -12,6 +12,7 @@ that was cut off by the kill is dropped. A lock keeps a second process out; it g
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -96,7 +97,9 @@ class Journal:
                 _write_all(self._handle, line)
                 if self.durable:
                     os.fdatasync(self._handle)
-            except OSError as error:
+            except OSError as error:  # a full disk: half a line must not stand before the next one
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._handle, self._end)
                 raise OutputError(self.folder / JOURNAL, error) from error
             self._apply(event, self._end, len(line))
             self._end += len(line)

@@ -23,7 +23,7 @@ from test_domain_seam import lights as lights
 from llmkit.annotate_journal import Failed, open_journal
 from llmkit.annotate_keys import from_file
 from llmkit.annotate_limits import Limits
-from llmkit.errors import ConfigError, LlmkitError
+from llmkit.errors import ConfigError, LlmkitError, OutputError
 
 pytest.importorskip("anthropic")
 pytest.importorskip("openai")
@@ -689,3 +689,25 @@ def test_ctrl_c_keeps_what_was_answered(tmp_path: Path) -> None:
         assert subprocess.run(command, cwd=tmp_path, env=env, check=False).returncode == 0
         assert server.stats()["paid"] == dict.fromkeys(hosts, 1)
     assert read(tmp_path / "out.jsonl") == expected(hosts)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    """Neither when the write fails nor when a later one goes well."""
+    import resource
+
+    with open_journal(tmp_path, {}, fresh=False, durable=True) as journal:
+        journal.answered(0, "first")
+        path = tmp_path / "journal.jsonl"
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limit[1]))
+            with pytest.raises(OutputError, match="cannot write"):
+                journal.answered(1, "second" * 10)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            signal.signal(signal.SIGXFSZ, before)
+        journal.answered(2, "third")
+        assert journal.thinking(2) == "third"
+    with open_journal(tmp_path, {}, fresh=False, durable=True) as journal:
+        assert sorted(journal.answers) == [0, 2]

@@ -10,6 +10,7 @@ does not list: a partition that the command is still to make is "partition 2 of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +57,8 @@ def reasoning(state: SystemState, messages: Messages, answer: Mapping[str, Any])
     if kind == "command":
         shown["done"] = deeds(state, answer["command"], devices)
         shown["command"] = cleaned(answer["command"], 60)
+        shown["words"] = answer["command"].split()
+        shown["one_fs"] = re.search(r" -\w*x\b| --one-file-system", answer["command"]) is not None
     else:
         shown["answer"] = answer_of(state, messages, answer["response"], devices, wanted)
     text = _template(find_toolkit().templates, kind).render(shown)

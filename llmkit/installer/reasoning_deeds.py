@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from llmkit.installer.guard import check_command
 from llmkit.installer.reasoning_devices import Devices
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs
@@ -81,18 +82,19 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
     done = Deeds(programs=names, error=outcome.error or "")
     done.target = "/mnt" in command
     before = set(state.devices())
+    accounts = {user.name for user in (state.target_tree() or state.live).users}
     lost: dict[str, str] = {}
     steps: dict[Step, None] = {}
-    made: set[str] = set()
     for event in outcome.events:
         kind, path = event.kind, event.device
         label = devices.label(path) if path else ""
         if kind in ("partition", "format") and path:
             step = _made(after, kind, path, label, event.detail)
-            made.add(path)
         elif kind == "file":
             role = _FILES.get(event.detail.removeprefix("/mnt"), "")
             step = Step(kind, label, event.detail, role)
+        elif kind == "user" and event.detail in accounts:
+            step = Step(kind, label, event.detail, "changed")
         else:
             step = Step(kind, label, event.detail)
         if kind in ("unpartition", "erase", "format") and path in before and path in devices:
@@ -105,9 +107,9 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
             steps.setdefault(step)
     done.steps = list(steps)
     done.lost = [f"{path} with {held}" for path, held in lost.items()]
-    if not done.steps and done.lost or "erase" in {event.kind for event in outcome.events}:
-        if not {"partition", "table", "format"} & done.kinds:
-            done.steps.append(Step("erase", devices.label(_first(outcome.events))))
+    erased = [event.device for event in outcome.events if event.kind == "erase"]
+    if erased and not {"partition", "table", "format"} & done.kinds:
+        done.steps.append(Step("erase", devices.label(erased[-1])))
     for found in after.disks:
         if found.path in done.disks:
             done.table = done.table or found.table or ""
@@ -115,7 +117,7 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
     kinds = done.kinds
     done.main = next((kind for kind in _MAIN if kind in kinds), "")
     if not done.main:
-        done.main = "read" if after == state else "change"
+        done.main = "read" if check_command(command, state).danger == "read" else "change"
     if kinds == {"read", "file"} and all(step.role == "" for step in done.of("file")):
         done.main = "file"
     return done
@@ -124,10 +126,6 @@ def deeds(state: SystemState, command: str, devices: Devices) -> Deeds:
 _CHANGES_DISK = frozenset(
     ("partition", "table", "unpartition", "erase", "format", "swap", "mapping")
 )
-
-
-def _first(events: tuple[object, ...]) -> str:
-    return next((str(getattr(e, "device", "")) for e in events if getattr(e, "device", "")), "")
 
 
 def _made(after: SystemState, kind: str, path: str, label: str, detail: str) -> Step:

@@ -182,6 +182,11 @@ class Devices:
                 found[path] = (match.start(), item)
         return [item for _, item in sorted(found.values(), key=lambda pair: pair[0])]
 
+    def empty(self, disks: Iterable[str]) -> bool:
+        """Whether no file system is on any of these disks."""
+        taken = set(disks)
+        return not any(item.fs for item in self._found.values() if item.disk in taken)
+
     def label(self, path: str) -> str:
         """How to call a device, whether the context lists it or not."""
         if path in self._found:
