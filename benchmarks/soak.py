@@ -119,7 +119,7 @@ def stream(server: Server, draw: random.Random, seen: Seen, began: float) -> Ans
     answer = Call(server.port).stream("/v1/chat/completions", body)
     if answer.status == 200:
         found = vars(answer) | {"times": len(answer.times)}
-        expect(answer.whole and answer.completion_tokens > 0, f"{found} {body}")
+        expect(answer.whole and answer.prompt_tokens > 0, f"{found} {body}")
         if answer.times:
             seen.first.append((answer.done - began, answer.times[0] - answer.sent))
     return answer
