@@ -258,6 +258,8 @@ class CheckAnswer(_Model):
     missing: list[str] = Field(description="What it names and is not there.")
     reason: str = Field(description="The verdict in words, with the devices that exist.")
     explanation: str = Field(description="What it would do; or why it fails.")
+    destroys: list[str] = Field(description="Devices on which something is lost.")
+    needs_confirmation: bool = Field(description="A person should agree to it knowingly.")
 
 
 class ApplyAnswer(CheckAnswer):

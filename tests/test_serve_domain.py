@@ -102,6 +102,8 @@ def test_the_danger_of_a_command(server: Running, command: str, danger: str) -> 
     found = ask(server, "check", DISKS, command)
     assert (found["allowed"], found["danger"]) == (True, danger)
     assert found["reason"] and found["explanation"]
+    assert found["destroys"] == (["sda"] if danger == "destructive" else [])
+    assert found["needs_confirmation"] == (danger in ("destructive", "forbidden"))
 
 
 def test_commands_build_a_machine(server: Running) -> None:
