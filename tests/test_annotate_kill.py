@@ -20,13 +20,15 @@ from pathlib import Path
 import pytest
 from annotate_support import Kill, Stages
 from fake_messages_server import KEY, Running, running
-from test_annotate import BATCH, FAST, expected, names, read, write
+from test_annotate import FAST, expected, names, read, write
 
 KILLS = int(os.environ.get("LLMKIT_ANNOTATE_KILLS", "4"))
 SEED = int(os.environ.get("LLMKIT_ANNOTATE_SEED", "20261128"))
 IN_FLIGHT = 4  # requests at a time
 A_RUN = 5  # kills of one run before it may end
 
+# Long enough for a server on a busy machine to have made a batch whose sender was killed.
+SETTLED = ("mode=batch", "provider.batch.poll=0.1", "provider.batch.settle=2")
 SYNC_FAULTS = {"429": 0.08, "529": 0.06, "500": 0.06, "timeout": 0.01, "drop": 0.05, "half": 0.04}
 BATCH_FAULTS = {"429": 0.08, "500": 0.05, "drop": 0.04, "lost": 0.15, "late": 0.05, "errored": 0.12,
                 "canceled": 0.08, "expired": 0.08, "cut": 0.25}  # fmt: skip
@@ -93,10 +95,10 @@ def test_one_by_one_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> 
     total = job = 0
     while total < KILLS:
         job += 1
-        plan = {"seed": SEED + job, "delay": 0.05, "hang": 2.5, "retry_after": 0.05}
+        plan = {"seed": SEED + job, "delay": 0.05, "hang": 5, "retry_after": 0.05}
         with running(**plan, **SYNC_FAULTS) as server:
             more = ("provider=anthropic", f"provider.base_url={server.url}", *FAST,
-                    "provider.timeout=2", "provider.retries=40",
+                    "provider.timeout=4", "provider.retries=40",
                     f"provider.concurrency={IN_FLIGHT}")  # fmt: skip
             killer = Killer(stages, tmp_path, server, more, f"{SEED}/{job}")
             kept: dict[str, int] = {}  # host → how often it was asked about when it was safe
@@ -126,7 +128,7 @@ def test_batches_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> Non
         job += 1
         plan = {"seed": SEED + job, "takes": 0.6, "retry_after": 0.05, "late_by": 0.2}
         with running(**plan, **BATCH_FAULTS) as server:
-            more = ("provider=anthropic", f"provider.base_url={server.url}", *FAST, *BATCH,
+            more = ("provider=anthropic", f"provider.base_url={server.url}", *FAST, *SETTLED,
                     "provider.retries=40", "provider.batch.requests=7")  # fmt: skip
             killer = Killer(stages, tmp_path, server, more, f"{SEED}/{job}")
             for _ in killer.kill_often(most=20):
