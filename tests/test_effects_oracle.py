@@ -53,6 +53,33 @@ def test_copies_of_a_superblock_show_through() -> None:
     assert run("sgdisk -n 1:10M:0 /dev/sda", state=made).disks[0].partitions[0].signature is None
 
 
+def test_wiping_a_file_system_leaves_the_copies_of_its_superblock() -> None:
+    """wipefs erases the first one alone."""
+    made = run("sgdisk -o -n 1:1M:+207M /dev/sda")
+    made = run("wipefs -a /dev/sda1", state=run("mkfs.ext4 -F -L x /dev/sda1", state=made))
+    made = run("sgdisk -d 1 -n 1:9M:0 /dev/sda", state=made)
+    shown = made.disks[0].partitions[0].signature
+    assert shown is not None and (shown.kind, shown.label) == ("ext4", "x")
+
+
+_ZERO = "dd if=/dev/zero of=/dev/sda bs=1M count=1"
+
+
+def test_a_gpt_without_its_mbr_is_found_when_its_first_copy_goes() -> None:
+    """sgdisk -o on a disk whose GPT has its second copy alone writes both, and no MBR."""
+    state = run(_ZERO, state=run("parted -s /dev/sda mklabel gpt"))
+    for _ in range(2):
+        with pytest.raises(CommandFailed) as failed:
+            run("sgdisk -o /dev/sda", state=state)
+        assert failed.value.status == 2
+        state = failed.value.state or state
+        assert state.disks[0].table is None
+        state = run(_ZERO, state=state)
+    with pytest.raises(CommandFailed):
+        run("sgdisk -p -o /dev/sda", state=state)
+    assert run("sgdisk -o /dev/sda", state=run("wipefs -a /dev/sda", state=state)).disks[0].table
+
+
 @pytest.mark.parametrize(
     ("options", "kinds"),
     [

@@ -24,7 +24,11 @@ GPT_ENTRIES = 16384  # bytes of GPT's entry array: 128 entries of 128 bytes
 BACKUP = Signature("gpt-backup")
 # a GPT that libfdisk made lets partitions begin at 1 MiB only, one by gdisk or parted at sector 34
 FROM_MIB = Signature("gpt-from-1MiB")
-_MARKS = frozenset({BACKUP.kind, FROM_MIB.kind})  # entries of Disk.stale that are no content
+# both copies of a GPT without the MBR that belongs to it: to all but sgdisk and wipefs, no table
+BARE = Signature("gpt-bare")
+_MARKS = frozenset(
+    {BACKUP.kind, FROM_MIB.kind, BARE.kind}
+)  # entries of Disk.stale that are no content
 
 # the bytes that blkid needs to know a signature: first byte, length (libblkid, superblocks/)
 _MAGIC = {
@@ -133,6 +137,10 @@ def survivors(
     return left
 
 
+def _touched(extents: Iterable[tuple[int, int]], place: tuple[int, int]) -> bool:
+    return any(start < place[1] and place[0] < end for start, end in extents)
+
+
 def table_extents(table: str | None, disk_size: int, sector: int) -> tuple[tuple[int, int], ...]:
     """The bytes that writing a table covers. The first 446 bytes, the boot code, stay."""
     if table == "msdos":
@@ -149,7 +157,7 @@ def _shown(signature: Signature | None, size_: int) -> Signature | None:
     return signature if first + length <= size_ else None
 
 
-def _copies(part: Partition) -> Iterator[tuple[int, Signature]]:
+def copies(part: Partition) -> Iterator[tuple[int, Signature]]:
     """Where a partition that began there would show the file system of `part` as well: ext keeps
     copies of its superblock in block groups 1, 3, 5, 7 and their powers. With blocks of 1 KiB, as
     mke2fs takes below 512 MiB, those lie 1 KiB behind a multiple of 8 MiB, like the first one."""
@@ -206,10 +214,15 @@ def commit(
     starts = {part.start for part in parts}
     for start, part in old_here.items():
         if start not in starts:
-            hidden.extend(_copies(part))
+            hidden.extend(copies(part))
     left = survivors(hidden, extents)
     if backup:
         left[disk.size - disk.sector] = BACKUP
+    if backup is None and table != "gpt" and any(old.kind == BARE.kind for _, old in disk.stale):
+        head, tail = (disk.sector, disk.sector + 8), (disk.size - disk.sector, disk.size)
+        if not _touched(extents, tail):  # an msdos table beside it: sgdisk trips over both alike
+            whole_gpt = table is None and not _touched(extents, head)
+            left[head[0] if whole_gpt else tail[0]] = BARE if whole_gpt else BACKUP
     new = []
     for part in parts:
         signature = None

@@ -23,6 +23,7 @@ from llmkit.installer.effects.registry import (
     effect,
 )
 from llmkit.installer.effects.sgdisk_table import Entry, Table, sector_number
+from llmkit.installer.frozen import replace
 from llmkit.installer.state import Disk, Partition, SystemState
 
 # popt's table: letter → long name, and whether it takes a word ("s") or a number ("i")
@@ -350,6 +351,11 @@ def _damaged(state: SystemState, disk: Disk, options: list[tuple[str, str]]) -> 
         table, parts, boot_code = None, (), 512
     written = (*layout.table_extents("gpt", disk.size, disk.sector)[1:], (0, boot_code))
     state, events = layout.commit(state, disk, table, parts, written=written, backup=left)
+    if told[-1] == "o" and table is None:
+        now = state.disk(disk.name) or disk
+        state = devices.replace_disk(
+            state, replace(now, stale=((disk.sector, layout.BARE), *now.stale))
+        )
     raise CommandFailed(reason, status=2, state=state, events=events)
 
 

@@ -62,7 +62,12 @@ def wipefs(state: SystemState, argv: Argv) -> Result:
         found = devices.signature(state, node)
         if found is not None and _chosen(options, found.kind):
             events.append(Event("erase", node, found.kind))
+            _, part, _ = devices.find(state, node)
             state = devices.set_signature(state, node, None)
+            disk, _, _ = devices.find(state, node)
+            if disk is not None and part is not None:  # only the first superblock is wiped
+                left = tuple(sorted((*disk.stale, *layout.copies(part)), key=lambda old: old[0]))
+                state = devices.replace_disk(state, replace(disk, stale=left))
         disk, part, _ = devices.find(state, node)
         if disk is not None and part is None and _table_chosen(options, disk):
             reread.append(node)
@@ -95,7 +100,7 @@ def _chosen(options: Options, kind: str) -> bool:
 
 def _table_chosen(options: Options, disk: Disk) -> bool:
     offset = options.get("-o", "--offset")
-    stale = any(old.kind == layout.BACKUP.kind for _, old in disk.stale)
+    stale = any(old.kind in (layout.BACKUP.kind, layout.BARE.kind) for _, old in disk.stale)
     if disk.table is None and not stale:
         return False
     if offset is not None:
@@ -216,7 +221,7 @@ def written_over(
     table, parts = disk.table, disk.partitions
     if start < 512 and end > 510 and not devices.is_busy(state, node):
         table, parts = None, ()
-    backup = (disk.table == "gpt" and end <= disk.size - disk.sector) if table is None else None
+    backup = True if disk.table == "gpt" and end <= disk.size - disk.sector else None
     if table is None:
         state, done = layout.commit(
             state, disk, None, parts, written=((start, end),), backup=backup
