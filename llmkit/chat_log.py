@@ -31,7 +31,10 @@ _HEAD = """\
 {facts}
 #
 # Run it as root on the live system; LLMKIT_REPLAY=yes leaves out the question.
-set -e
+ok() {{  # not set -e, which does not see that the first of A && B failed
+  status=$?
+  [ $status = 0 ] || {{ echo "stopped: the last command failed ($status)" >&2; exit $status; }}
+}}
 if [ "$LLMKIT_REPLAY" != yes ]; then
   printf 'This may erase disks. Type yes to go on: '
   read -r answer
@@ -79,7 +82,7 @@ class Transcript:
         self.add("run", command=ran.command, status=ran.status, output=ran.output, error=ran.error,
                  undo=ran.undo)  # fmt: skip
         if ran.status == 0:
-            self._lines.append(f"\n# {_comment(message)}\n{_line(ran.command)}\n")
+            self._lines.append(f"\n# {_comment(message)}\n{_line(ran.command)}\nok\n")
             self._write_script()
 
     def _write_script(self) -> None:

@@ -30,7 +30,7 @@ from llmkit.chat import asker
 from llmkit.chat_log import Transcript
 from llmkit.chat_screen import Flow, Screen, printable
 from llmkit.chat_script import Line, Report, play, read_script
-from llmkit.chat_types import Execute
+from llmkit.chat_types import Execute, Ran
 from llmkit.client import Client
 from llmkit.config_chat import AskConfig, ChatConfig
 from llmkit.errors import ConfigError, OutputError
@@ -175,8 +175,10 @@ def test_the_script_replays_the_installation(meet: Meet, tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (0, "") and os.access(path, os.X_OK)
     written = path.read_text()
     lines = [line for line in written.splitlines() if line and not line.startswith("#")]
-    assert lines[0] == "set -e" and "rm -rf" not in "\n".join(lines)
-    commands = lines[lines.index("fi") + 1 :]
+    assert "rm -rf" not in "\n".join(lines)
+    rest = lines[lines.index("fi") + 1 :]
+    commands = rest[::2]
+    assert set(rest[1::2]) == {"ok"}
     assert commands == [*UEFI[:4], f"bash -c '{odd}'"]
     state = EMPTY
     for command in commands:
@@ -187,6 +189,23 @@ def test_the_script_replays_the_installation(meet: Meet, tmp_path: Path) -> None
         env={"PATH": "/nonexistent"},
     )  # fmt: skip
     assert asked.returncode == 1 and "Type yes" in asked.stdout
+
+
+@pytest.mark.parametrize(
+    "failing", ["false && true", "false", "true; false", "cd / && false", "exit 3"]
+)
+def test_a_replay_stops_where_something_fails(tmp_path: Path, failing: str) -> None:
+    """Also at `A && B` whose A fails, which `set -e` would pass over: what follows would be done
+    to the wrong place."""
+    log = Transcript(tmp_path, "simulate", "")
+    for command in ("touch first", failing, "touch second"):
+        log.ran(Ran(command, 0), "go")
+    done = subprocess.run(
+        ["bash", tmp_path / "replay.sh"], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={**os.environ, "LLMKIT_REPLAY": "yes"},
+    )  # fmt: skip
+    assert done.returncode in (1, 3) and "stopped: " in done.stderr
+    assert (tmp_path / "first").exists() and not (tmp_path / "second").exists()
 
 
 # The screen
