@@ -6,7 +6,8 @@
 
 Each event is one line, written at once, so that what happened before a power cut can be read. The
 script holds the commands that succeeded, in order, each with the message that led to it. It stops at
-the first that fails, and asks before it begins, since it erases what the conversation erased.
+the first that fails, and asks before it begins, since it erases what the conversation erased. Both
+are readable for their owner alone: a command may hold a password.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Transcript:
         self._path = folder / "transcript.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._path.open("xb").close()
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             raise OutputError(self._path, "a transcript is there already") from None
         except OSError as error:
@@ -92,7 +93,7 @@ class Transcript:
         text = _HEAD.format(execute=self._execute, facts=facts) + "".join(self._lines)
         path = self._folder / "replay.sh"
         write_whole(path, text)
-        path.chmod(0o755)
+        path.chmod(0o700)
 
 
 def _comment(text: str) -> str:

@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmkit.chat_log import Transcript
+from llmkit.chat_text import Flow, printable
 from llmkit.chat_types import Assistant, Ran, Refused, Stage, Turn
 from llmkit.client_wire import ServerError
 from llmkit.config_chat import ChatConfig, Execute
@@ -332,61 +333,11 @@ class Screen:
             return None
 
 
-class Flow:
-    """Breaks text that comes in pieces between words. `put` gets what can be shown."""
-
-    def __init__(self, width: int, put: Callable[[str], None]) -> None:
-        self._width, self._put = width, put
-        self._column = self._spaces = 0
-        self._word = ""
-        self._shown = False
-
-    def push(self, piece: str) -> None:
-        """More of the text."""
-        for char in printable(piece, keep="\n"):
-            if char == "\n":
-                self._flush()
-                self._put("\n")
-                self._column = self._spaces = 0
-            elif char == " ":
-                self._flush()
-                self._spaces += 1
-            else:
-                self._word += char
-
-    def end(self) -> bool:
-        """Show what is held back; whether anything was shown."""
-        self._flush()
-        return self._shown
-
-    def _flush(self) -> None:
-        if not self._word:
-            return
-        if self._column and self._column + self._spaces + len(self._word) > self._width:
-            self._put("\n")
-            self._column = self._spaces = 0
-        text = " " * min(self._spaces, self._width // 2) + self._word
-        self._word, self._spaces, self._shown = "", 0, True
-        while len(text) > self._width:
-            self._put(f"{text[: self._width]}\n")
-            text = text[self._width :]
-        self._put(text)
-        self._column += len(text)
-
-
 def _item(text: str) -> Padding:
     """A line of a list; what does not fit goes on below its beginning."""
     grid = Table.grid(padding=(0, 1))
     grid.add_row(Text("-"), Text(printable(text)))
     return Padding(grid, (0, 0, 0, _MARGIN))
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text without what a terminal acts on."""
-    return "".join(
-        char if char.isprintable() or char in keep else " " if char.isspace() else "?"
-        for char in text
-    )
 
 
 def reader(plain: bool, toolbar: Callable[[], str]) -> Read:

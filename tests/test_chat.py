@@ -28,8 +28,9 @@ from rich.console import Console
 
 from llmkit.chat import asker
 from llmkit.chat_log import Transcript
-from llmkit.chat_screen import Flow, Screen, printable
+from llmkit.chat_screen import Screen
 from llmkit.chat_script import Line, Report, play, read_script
+from llmkit.chat_text import Flow, printable
 from llmkit.chat_types import Execute, Ran
 from llmkit.client import Client
 from llmkit.config_chat import AskConfig, ChatConfig
@@ -157,6 +158,7 @@ def test_a_transcript_tells_everything(meet: Meet, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert events[2]["destroys"] == ["nvme0n1"] and events[3]["status"] == 0
     assert events[6] ["right"] == UEFI[1]  # fmt: skip
+    assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0, 0]
     with pytest.raises(OutputError):
         Transcript(tmp_path, "simulate", "")
 
