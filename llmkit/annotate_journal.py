@@ -167,7 +167,8 @@ def open_journal(
     """Begin a run in `folder`, or go on with the one that is there.
 
     Raises:
-        ConfigError: another process is at it, or the folder holds a run of something else.
+        ConfigError: another process is at it, or the folder holds a paid run of something else
+            (a run that cost nothing, `durable=False`, is forgotten).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +181,7 @@ def open_journal(
         except BlockingIOError as error:
             raise ConfigError(f"another run is at work in {folder}") from error
         _clear(folder, everything=fresh)
-        token = _identified(folder, identity)
+        token = _identified(folder, identity, paid=durable)
         journal = Journal(folder, token, durable)
         try:
             journal.load(folder / JOURNAL)
@@ -191,7 +192,7 @@ def open_journal(
         os.close(lock)
 
 
-def _identified(folder: Path, identity: Mapping[str, Any]) -> str:
+def _identified(folder: Path, identity: Mapping[str, Any], *, paid: bool) -> str:
     """The token of the run in `folder`, which is made when there is none."""
     path = folder / RUN
     plain = json.loads(json.dumps(identity))
@@ -204,10 +205,13 @@ def _identified(folder: Path, identity: Mapping[str, Any]) -> str:
     except ValueError as error:
         raise LlmkitError(f"{path} is damaged: resume=never begins anew") from error
     token = saved.pop("token")
+    if saved != plain and not paid and saved.get("provider", {}).get("kind") == "template":
+        _clear(folder, everything=True)  # both are free: the templates have changed since
+        return _identified(folder, identity, paid=paid)
     if saved != plain:
         differing = sorted(key for key in {*saved, *plain} if saved.get(key) != plain.get(key))
         raise ConfigError(
-            f"{folder} holds an unfinished or paid run with another {', '.join(differing)}: name "
+            f"{folder} holds a run with another {', '.join(differing)}: name "
             "another output_file, or forget it with resume=never"
         )
     return str(token)

@@ -249,6 +249,8 @@ def test_another_run_is_not_mixed_in(tmp_path: Path, annotate: Any) -> None:
     write(tmp_path, ["one"])
     with running() as server:
         assert annotate(*anthropic(server.url)).returncode == 0
+        free = annotate()
+        assert free.returncode == 2 and "another provider" in free.stderr
         other = annotate(*anthropic(server.url, "provider.model=other"))
         assert other.returncode == 2 and "another provider" in other.stderr
         write(tmp_path, ["two"])
@@ -689,6 +691,22 @@ def test_ctrl_c_keeps_what_was_answered(tmp_path: Path) -> None:
         assert subprocess.run(command, cwd=tmp_path, env=env, check=False).returncode == 0
         assert server.stats()["paid"] == dict.fromkeys(hosts, 1)
     assert read(tmp_path / "out.jsonl") == expected(hosts)
+
+
+def test_what_cost_nothing_is_forgotten_when_it_no_longer_fits(tmp_path: Path) -> None:
+    """A template run that was stopped, and whose templates have changed since, begins anew."""
+    old, new = ({"provider": {"kind": "template", "templates": name}} for name in "ab")
+    with open_journal(tmp_path, old, fresh=False, durable=False) as journal:
+        journal.answered(0, "of the old templates")
+    with open_journal(tmp_path, old, fresh=False, durable=False) as journal:
+        assert list(journal.answers) == [0]
+    with open_journal(tmp_path, new, fresh=False, durable=False) as journal:
+        assert journal.answers == {}
+    with (
+        pytest.raises(ConfigError, match="another provider"),
+        open_journal(tmp_path, {"provider": {"kind": "openai"}}, fresh=False, durable=True),
+    ):
+        pass
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
