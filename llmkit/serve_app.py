@@ -306,4 +306,4 @@ def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voice
 
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(HTTPException, refused)
-    document(app, keyed=bool(state.keys))
+    document(app, keyed=bool(state.keys), names=routes.names)

@@ -7,6 +7,7 @@ are read within limits of ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +99,9 @@ def _json(kind: type[BaseModel] | None) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def document(app: FastAPI, *, keyed: bool) -> None:
-    """The schemas of requests and answers into the document, and the keys, if any are needed."""
+def document(app: FastAPI, *, keyed: bool, names: Sequence[str]) -> None:
+    """The schemas of requests and answers into the document, what `model` may be, and the keys, if
+    any are needed."""
     make = app.openapi
     kinds: Any = [
         (kind, "validation")
@@ -115,7 +117,12 @@ def document(app: FastAPI, *, keyed: bool) -> None:
             made = make()
             _, schemas = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
             components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(schemas["$defs"])
+            known = components.setdefault("schemas", {})
+            known |= schemas["$defs"]
+            known["ModelName"] = {"type": "string", "enum": list(names)}
+            asked = {"$ref": "#/components/schemas/ModelName"}
+            known["ChatRequest"]["properties"]["model"] = asked
+            known["GenerateRequest"]["properties"]["model"]["anyOf"] = [asked, {"type": "null"}]
             components["securitySchemes"] = {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

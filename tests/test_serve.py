@@ -216,6 +216,8 @@ def test_the_openapi_document_is_whole(server: Running) -> None:
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document))
     assert {"ChatRequest", "GenerateRequest", "Message", "ApplyAnswer"} <= set(references)
     assert set(references) <= set(document["components"]["schemas"])
+    names = document["components"]["schemas"]["ModelName"]["enum"]
+    assert names == ["tiny", "llmkit", "second"]
 
 
 # Keys
@@ -514,14 +516,14 @@ def test_a_worker_that_is_killed_comes_back(small: Running) -> None:
 
 def test_sigterm_lets_running_requests_finish(small: Running) -> None:
     """They get whole answers, new ones 503; then exit 0, no process and no port behind."""
-    with load(small, 3, letters(200)) as futures:
+    with load(small, 3, letters(80)) as futures:
         workers = small.children()
         small.process.send_signal(signal.SIGTERM)
         small.until(lambda: small.ask("GET", "/health").json()["status"] == "stopping", 2)
         late = small.post("/generate", SAY)
         answers = [future.result(timeout=20) for future in futures]
     assert (late.status, late.json()["success"]) == (503, False)
-    assert [len(json.loads(answer.json()["response"])["a"]) for answer in answers] == [200] * 3
+    assert [len(json.loads(answer.json()["response"])["a"]) for answer in answers] == [80] * 3
     assert small.process.wait(timeout=10) == 0, small.log.read_text()[-2000:]
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     with socket.socket() as probe:
