@@ -34,7 +34,7 @@ def picture(state: SystemState) -> Picture:
         if mount.source.startswith("/dev/"):
             places.setdefault(mount.source, []).append(mount.target)
     for device in state.swaps:
-        places.setdefault(device, []).append("swap, in use")
+        places.setdefault(device, []).append("in use")
     bars = [_disk(disk, places) for disk in state.disks]
     bars += [_mapping(mapping, places) for mapping in state.mappings]
     return Picture(tuple(bars), tuple(_facts(state)), tuple(_tables(state)))

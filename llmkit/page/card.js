@@ -36,8 +36,9 @@ export function card(command, check, { apply, edit, cancel }) {
     row.append(button("Edit", edit));
   } else {
     const ask = button("Apply to the simulated machine", () => {
-      if (check.danger !== "destructive") return run();
-      row.replaceChildren(el("p", { class: "sure", id: `${id}-sure` }, "This destroys data on the simulated machine."), yes, no);
+      if (!check.needs_confirmation) return run();
+      const where = check.destroys.length ? `What is on ${check.destroys.join(", ")} is lost` : "Something is lost";
+      row.replaceChildren(el("p", { class: "sure", id: `${id}-sure` }, `${where}, on the simulated machine.`), yes, no);
       yes.focus();
     }, "main");
     const yes = el("button", { type: "button", class: "danger", "aria-describedby": `${id}-sure`, on: { click: () => run() } }, "Destroy and apply");

@@ -129,16 +129,18 @@ function difference(before, after) {
   }
   const facts = new Set(before.facts.map((fact) => fact.join(": ")));
   for (const fact of after.facts) if (!facts.has(fact.join(": "))) changed.add(fact.join(": "));
-  const rows = new Set(before.tables.flatMap((table) => table.rows.map((row) => row.join(" on "))));
+  const rows = new Set(before.tables.flatMap((table) => table.rows.map((row) => rowKey(table, row))));
   for (const table of after.tables) {
-    for (const row of table.rows) if (!rows.has(row.join(" on "))) changed.add(row.join(" on "));
+    for (const row of table.rows) if (!rows.has(rowKey(table, row))) changed.add(rowKey(table, row));
   }
   return changed;
 }
 
 const barKey = (bar) => `${bar.title}: ${bar.text}\n${bar.id}`;
+const rowKey = (table, row) => `${table.title}: ${row.join(", ")}`;
+const words = (part) => `${part.title}: ${part.text}${part.place ? ` (${part.place})` : ""}`;
 const partKey = (part) =>
-  `${part.title}: ${part.text}${part.place ? `, at ${part.place}` : ""}\n${part.id} ${part.kind} ${part.size}`;
+  `${words(part)}\n${part.id} ${part.kind} ${part.size}`;
 
 function figure(bar, changed, width) {
   const parts = bar.parts.length ? bar.parts : [{ id: "", title: "empty", size: bar.size, kind: "free", text: "", place: "" }];
@@ -167,7 +169,7 @@ function drawing(bar, parts, changed, width) {
   const drawn = parts.map((part) => {
     const wide = least + (spare * part.size) / all;
     const group = svg("g", { class: changed.has(partKey(part)) ? "part changed" : "part" },
-      svg("title", {}, `${part.title}: ${part.text}${part.place ? `, at ${part.place}` : ""}`),
+      svg("title", {}, words(part)),
       svg("rect", { class: kind(part.kind), x: x + 0.75, y: 1, width: Math.max(1, wide - 1.5), height: HEIGHT - 2, rx: 4 }));
     const lines = part.place ? [part.title, part.place] : [part.title];
     lines.forEach((line, place) => {
@@ -178,14 +180,14 @@ function drawing(bar, parts, changed, width) {
     x += wide + GAP;
     return group;
   });
-  const told = parts.map((part) => `${part.title} ${part.text}${part.place ? ` at ${part.place}` : ""}`).join("; ");
+  const told = parts.map(words).join("; ");
   return svg("svg", { class: "disk", role: "img", "aria-label": `${bar.title}: ${told}`,
     viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT }, ...drawn);
 }
 
 function tableOf(table, changed) {
   if (!table.rows.length) return el("p", { class: "none" }, `${table.title}: none`);
-  const rows = table.rows.map((row) => el("tr", { class: changed.has(row.join(" on ")) ? "changed" : null },
+  const rows = table.rows.map((row) => el("tr", { class: changed.has(rowKey(table, row)) ? "changed" : null },
     ...row.map((cell) => el("td", {}, cell))));
   return el("table", {}, el("caption", {}, table.title),
     el("thead", {}, el("tr", {}, ...table.head.map((cell) => el("th", { scope: "col" }, cell)))),

@@ -33,7 +33,9 @@ export class Talk {
     this.#busy?.abort(new Error("stopped"));
     this.#messages = [];
     this.#open = null;
-    this.#log.replaceChildren(el("li", { class: "note" }, note));
+    this.#log.replaceChildren(el("li", { class: "note" }, note),
+      el("li", { class: "note" }, "Say in your own words what you want done on it. A command that is proposed is " +
+        "shown with what it would do, and happens only when you apply it, on a machine that is made up."));
     say(note);
   }
 
