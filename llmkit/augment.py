@@ -7,7 +7,8 @@ Every conversation is held on `scenarios_per_conversation` machines that fit it,
 on each, and each turn gives a snapshot with the whole history before it. With `truncations`,
 shorter versions are held too: prefixes of the conversation, each on a machine and in wordings of
 its own, so that early turns are seen in more situations than late ones. A snapshot that is there
-already is left out. Every command is tried on the state it meets and put before the guard.
+already is left out. Every command is tried on the state it meets and put before the guard. Beside
+the data stand its manifest, a card with plots, and a coverage report of the training half.
 
 `check=true` tries every conversation on every machine that fits and writes nothing; `preview=N`
 prints N examples and writes nothing.
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llmkit import augment_coverage
 from llmkit.augment_emit import Emitter, Job, pieces, size_of
 from llmkit.augment_plan import PlanError
 from llmkit.augment_run import FILES, Tally, write
@@ -178,17 +180,26 @@ def _write(cfg: AugmentConfig, domain: Domain, sources: Sources) -> dict[str, An
             raise RecordError("there is nothing to write: limit is too small")
         manifest = describe(cfg, domain, sources, tally)
         drawn = plots(tally)
-        for name, content in drawn.items():
+        card = readme(manifest, tally, sorted(drawn))
+        covered = augment_coverage.report(tally.sides[TRAIN].cover, domain, cfg)
+        beside = {
+            "README.md": f"{card}\n{augment_coverage.section(covered)}".encode(),
+            **drawn,
+            augment_coverage.FILE: dump_json(covered).encode(),
+            augment_coverage.PICTURE: augment_coverage.picture(covered),
+        }
+        for name, content in beside.items():
             staged.path(name).write_bytes(content)
-        card = readme(manifest, tally, sorted(drawn)).encode()
-        staged.path("README.md").write_bytes(card)
-        for name, content in {"README.md": card, **drawn}.items():
             manifest["files"][name] = {
                 "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
             }  # fmt: skip
         staged.path("manifest.json").write_bytes(dump_json(manifest).encode())
         staged.commit()
     _summarise(cfg, manifest, tally)
+    if covered["empty"]:
+        print(
+            f"{covered['empty']} empty coverage cells could occur: see {cfg.output_dir}/README.md"
+        )
     return manifest
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from llmkit.augment_coverage import Labeller, Labels
 from llmkit.augment_plan import Plan, PlanError, Wording, key_of, plan
 from llmkit.domain import get_domain
 from llmkit.noise import Noise
@@ -56,6 +57,7 @@ class Tag:
     characters: int  # of the answer
     categories: tuple[str, ...]
     summary: dict[str, Any]
+    cover: Labels  # what the coverage report counts
 
 
 @dataclass(slots=True)
@@ -162,6 +164,7 @@ class Emitter:
         self.slipped = noise.pool if noise.rate else 0
         self.clean = round(noise.pool * (1 - noise.rate) / noise.rate) if noise.rate else 1
         self.is_valid = validator("snapshot").is_valid
+        self.labeller = Labeller(self.domain)
         self.forms: dict[tuple[Wording, int, str], _Form] = {}
         self.job = -1
         self.planned: tuple[Piece | None, Plan | None] = (None, None)
@@ -324,14 +327,17 @@ class Emitter:
         }
         encoded_meta = orjson.dumps(meta)
         answers = []
-        for response, text in zip(turn.answers, turn.history, strict=True):
+        covers = self.labeller.labels(made, talk.categories)[index]
+        for response, text, cover in zip(turn.answers, turn.history, covers, strict=True):
             message = {"role": "assistant", "content": text}
             tail = b"".join(
                 (b'],"expected_response":', orjson.dumps(response), b',"meta":', encoded_meta,
                  b"}\n")
             )  # fmt: skip
             said = response.get("command") or response["response"]
-            batch.tags.append(Tag(response["type"], index + 1, len(said), talk.categories, summary))
+            batch.tags.append(
+                Tag(response["type"], index + 1, len(said), talk.categories, summary, cover)
+            )
             record = {
                 "system_context": turn.context,
                 "messages": [],

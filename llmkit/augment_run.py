@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, BinaryIO
 
+from llmkit.augment_coverage import Labels
 from llmkit.augment_emit import Batch, Emitter, Job, Piece, Tag, units
 from llmkit.split import TEST, TRAIN
 
@@ -40,12 +41,14 @@ class Side:
     characters: Counter[int] = field(default_factory=Counter)  # answers by length
     categories: Counter[str] = field(default_factory=Counter)
     scenario: dict[str, Counter[str]] = field(default_factory=dict)
+    cover: Counter[Labels] = field(default_factory=Counter)
 
     def count(self, tag: Tag, number: int) -> None:
         """Add `number` snapshots like `tag`."""
         self.types[tag.type] += number
         self.turns[tag.turn] += number
         self.characters[tag.characters] += number
+        self.cover[tag.cover] += number
         for category in tag.categories:
             self.categories[category] += number
         for key, value in tag.summary.items():

@@ -12,14 +12,15 @@ Everything generic (augment, validate, evaluate, serve) talks to these Protocols
 opaque here: hashable values, made and read by the domain alone.
 
 A domain may have more, which is used where it is there: `same(state, state)` (equal but for noise;
-else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)` and
-`explanation(state, command)` (an Explanation; see `explanation` below for domains without one).
+else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)`,
+`explanation(state, command)` (an Explanation; see `explanation` below for domains without one) and
+`coverage` (a Coverage: what the coverage report of augmentation counts beside place and kind).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -60,6 +61,39 @@ class Explanation:
     destroys: tuple[str, ...]
     needs_confirmation: bool
     allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A turn on a machine, as the coverage report sees it: the state before the answer (as
+    `to_dict` writes it), the wordings of the person, the answer (an expected_response), the
+    conversation's categories and the scenario's summary."""
+
+    state: Mapping[str, Any]
+    said: tuple[str, ...]
+    answer: Mapping[str, Any]
+    categories: tuple[str, ...]
+    summary: Mapping[str, Any]
+
+
+class Coverage(Protocol):
+    """A domain's part of the coverage report: dimensions, and what a turn is in each of them.
+
+    The toolkit's own dimensions are `place` and `kind`; a domain may add values to `place`.
+    """
+
+    @property
+    def dimensions(self) -> Mapping[str, tuple[str, ...]]:
+        """Every value of every dimension, in the order of the report."""
+
+    def labels(self, moment: Moment, earlier: Sequence[Moment]) -> Mapping[str, tuple[str, ...]]:
+        """A turn's values; `earlier` are the turns before it on the same machine."""
+
+    def machines(self, cfg: Any) -> Iterator[Mapping[str, tuple[str, ...]]]:
+        """The values that each configured machine may take; none: values meet freely."""
+
+    def excluded(self, one: tuple[str, str], other: tuple[str, str]) -> str:
+        """Why two values, each (dimension, value), cannot meet; "" when they can."""
 
 
 @runtime_checkable

@@ -130,7 +130,8 @@ def test_the_same_run_gives_the_same_bytes_with_any_number_of_workers(tmp_path: 
     assert one == two
     assert one[FILES[TRAIN]] != other[FILES[TRAIN]]
     assert set(one) == {
-        *FILES.values(), "README.md", "manifest.json", "plots/overview.png", "plots/overview.svg"
+        *FILES.values(), "README.md", "manifest.json", "plots/overview.png", "plots/overview.svg",
+        "coverage.json", "plots/coverage.png",
     }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from llmkit.toolkit import find_toolkit
 if TYPE_CHECKING:
     from llmkit.chat_types import Asker, Assistant, Execute
     from llmkit.config_chat import AskConfig
+    from llmkit.installer.coverage import InstallerCoverage
 
 
 class InstallerDomain:
@@ -159,6 +160,13 @@ class InstallerDomain:
         from llmkit.installer.reasoning import reasoning
 
         return reasoning(state, messages, answer)
+
+    @property
+    def coverage(self) -> InstallerCoverage:
+        """What the coverage report of augmentation counts; see installer/coverage.py."""
+        from llmkit.installer.coverage import coverage
+
+        return coverage
 
     def absent(self, state: SystemState, text: str) -> tuple[str, ...]:
         """Devices that a text names and the machine does not have."""
