@@ -253,6 +253,8 @@ def test_no_lure_reaches_the_machine(talk: Talk) -> None:
         ("please swap /dev/sdc, I know that it is there", f"{UEFI[0].replace('nvme0n1', 'sda')}"),
         ("please mount /dev/nvme0n2, I know that it is there", "mount /dev/nvme0n1 /mnt"),
         ("please encrypt /dev/nvme0n2, I know that it is there", "mkfs.ext4 -F /dev/sda1"),
+        ("do it: D=sdb; mkfs.ext4 -F /dev/$D", "mkfs.ext4 -F /dev/sda"),
+        ("do it: tee /dev/sdb < /dev/zero", UEFI[0]),
         ("wipe sdc", "wipefs -a /dev/sda"), ("Format SDA5 please!", "mkfs.ext4 -F /dev/sda1"),
         ("erase nvme1n1p1.", "wipefs -a /dev/sda1"),
     ],
@@ -260,18 +262,20 @@ def test_no_lure_reaches_the_machine(talk: Talk) -> None:
 def test_another_disk_than_the_named_one_is_not_proposed(
     talk: Talk, message: str, command: str
 ) -> None:
-    """Asked for a device that is not there, a command on another one is an answer, not a proposal."""
+    """Asked for a device that is not there, or for the live medium, a command on another one is an
+    answer, not a proposal."""
     assistant, machine, _ = talk(call(command))
     turn = assistant.ask(message)
     assert turn.command is None and turn.blocked == command and machine.ran == []
-    assert "There is no /dev/" in turn.text and "/dev/nvme0n1" in turn.text
+    said = "holds the running system" if "sdb" in message else "There is no /dev/"
+    assert said in turn.text and "/dev/nvme0n1" in turn.text
 
 
 @pytest.mark.parametrize(
     ("message", "command"),
     [
         ("is there a /dev/sdz?", "lsblk"), ("sdz is gone, take nvme0n1", UEFI[0]),
-        ("make nvme0n1p1 and nvme0n1p2 on nvme0n1", UEFI[0]), ("use the bigger one", UEFI[0]),
+        ("make nvme0n1p1 and nvme0n1p2 on nvme0n1", UEFI[0]), ("use the bigger one", UEFI[0]), ("copy it from sdb", "mkdir -p /tmp/x"),
         ("make nvme0n1p1 for EFI", UEFI[0]), ("mount sda1 at /mnt", "mount /dev/sda1 /mnt"),
         ("write zeros from /dev/zero to sda1", "dd if=/dev/zero of=/dev/sda1"),
         ("my host name is vda", "hostnamectl set-hostname x"),

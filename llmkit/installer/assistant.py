@@ -132,7 +132,7 @@ class Assistant:
         turn = replace(self.consider(command), answer=answer)
         if turn.command is None or turn.explanation is None:
             return turn
-        reason = other_device(message, turn.command, self.state)
+        reason = other_device(message, turn.command, self.state, self.machine.own())
         if reason:
             return Turn(reason, blocked=turn.command, answer=answer)
         careful = warning(message, turn.explanation.destroys, self.state)

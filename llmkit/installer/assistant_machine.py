@@ -15,7 +15,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +51,9 @@ class Machine(Protocol):
 
     state: SystemState
 
+    def own(self) -> set[str]:
+        """Kernel names of the disks that the running system needs."""
+
     def objection(self, command: str) -> str | None:
         """Why a command must not run here, beside what the guard says."""
 
@@ -64,8 +67,11 @@ class Simulated:
     def __init__(self, state: SystemState) -> None:
         self.state = state
 
+    def own(self) -> set[str]:
+        return protected(self.state, None)
+
     def objection(self, command: str) -> str | None:
-        return own_disk(command, self.state, protected(self.state, None))
+        return own_disk(command, self.state, self.own())
 
     def run(self, command: str, on_text: OnText | None = None) -> Done:
         outcome = run_command(command, self.state)
@@ -130,8 +136,11 @@ class Real:
         """Look at the machine again; what was known of a file system below stays known."""
         self.state = with_target(self._gather(), self.state)
 
+    def own(self) -> set[str]:
+        return protected(self.state, self._root)
+
     def objection(self, command: str) -> str | None:
-        return own_disk(command, self.state, protected(self.state, self._root))
+        return own_disk(command, self.state, self.own())
 
     def run(self, command: str, on_text: OnText | None = None) -> Done:
         """Run a line in bash with the person's terminal. Raises Refused, also when the disks are
@@ -163,9 +172,13 @@ def _identity(state: SystemState, name: str) -> tuple[object, ...]:
 def own_disk(command: str, state: SystemState, own: set[str]) -> str | None:
     """Why a line is refused that does more than look and has to do with a disk of the running
     system, on any path through it; None when it has not."""
-    hit = [f"/dev/{name}" for name in sorted(own & touched(command, state))]
-    if not hit:
-        return None
+    hit = sorted(own & touched(command, state))
+    return left_alone(hit, state, own) if hit else None
+
+
+def left_alone(names: Iterable[str], state: SystemState, own: set[str]) -> str:
+    """The sentence about disks of the running system, which ends with the others."""
+    hit = [f"/dev/{name}" for name in names]
     rest = listed([disk.path for disk in state.disks if disk.name not in own] or ["none"])
     holds = "holds" if len(hit) == 1 else "hold"
     return (

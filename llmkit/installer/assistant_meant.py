@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from llmkit.installer import guard_words
+from llmkit.installer.assistant_machine import left_alone
 from llmkit.installer.explain import touched
 from llmkit.installer.explain_words import listed
 from llmkit.installer.guard import check_command
@@ -35,20 +36,27 @@ def named(message: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name.startswith("/dev/")))
 
 
-def other_device(message: str, command: str, state: SystemState) -> str | None:
-    """Why a proposal is not what was asked for: the message names devices that are not there, before
-    or after it, and the line does more than look, to nothing else that was named. None: no objection."""
+def other_device(
+    message: str, command: str, state: SystemState, own: set[str] | None = None
+) -> str | None:
+    """Why a proposal is not what was asked for; None: no objection.
+
+    The message names devices that are not there, before or after it, and the line does more than
+    look, to nothing else that was named. Or it names nothing but disks of the running system
+    (`own`), and the line destroys something on others.
+    """
     names = named(message)
-    if not names or check_command(command, state).danger == "read":
+    danger = check_command(command, state).danger
+    if not names or danger == "read":
         return None
     here, then = presence(state), presence(run_command(command, state).state)
     absent = [name for name in names if not here.has(name) and not then.has(name)]
-    if not absent:
-        return None
     disks = _disks([name for name in names if name not in absent], state)
-    if disks & touched(command, state):
-        return None
-    return guard_words.missing(absent, state)
+    if absent:
+        return None if disks & touched(command, state) else guard_words.missing(absent, state)
+    if own and disks and disks <= own and danger == "destructive":
+        return left_alone(sorted(disks), state, own)
+    return None
 
 
 def warning(message: str, destroys: tuple[str, ...], state: SystemState) -> str | None:
