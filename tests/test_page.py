@@ -166,7 +166,7 @@ class Tab:
         self._session = page.context.new_cdp_session(page)
 
     def _said(self, text: str) -> None:
-        if "net::ERR" not in text:  # a server that is away
+        if "Failed to load resource" not in text:  # it was refused, or nobody was there
             self.complaints.append(text)
 
     def evaluate(self, code: str) -> Any:

@@ -104,7 +104,8 @@ def _kind(found: Signature | None, place: list[str], kind: str) -> str:
         return _KINDS[found.kind]
     if "/mnt" in place or "/" in place:
         return "root"
-    if _TYPES.get(kind) in ("EFI system", "BIOS boot") or any("/boot" in at for at in place):
+    booting = any(at.startswith(("/mnt/boot", "/boot")) for at in place)
+    if booting or _TYPES.get(kind) in ("EFI system", "BIOS boot"):
         return "boot"
     return "plain" if found is None else "filled" if not place else "used"
 

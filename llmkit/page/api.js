@@ -22,7 +22,7 @@ const sleep = (milliseconds, signal) => new Promise((done, failed) => {
 });
 
 export class Server extends EventTarget {
-  status = "loading"; // ok, loading, restarting, stopping or gone
+  status = ""; // not known yet; then ok, loading, restarting, stopping or gone
   model = "";
   key = "";
   next = 0; // when it is looked at again

@@ -40,6 +40,7 @@ export function card(command, check, { apply, edit, cancel }) {
       const where = check.destroys.length ? `What is on ${check.destroys.join(", ")} is lost` : "Something is lost";
       row.replaceChildren(el("p", { class: "sure", id: `${id}-sure` }, `${where}, on the simulated machine.`), yes, no);
       yes.focus();
+      row.scrollIntoView({ block: "nearest" });
     }, "main");
     const yes = el("button", { type: "button", class: "danger", "aria-describedby": `${id}-sure`, on: { click: () => run() } }, "Destroy and apply");
     const no = button("No", cancel);

@@ -11,7 +11,9 @@ const kind = (name) => `k-${KINDS.has(name) ? name : "plain"}`;
 export class Machine extends EventTarget {
   state = null;
   context = "";
+  busy = false; // a command is on its way: nothing is taken back meanwhile
   #server;
+  #taken = 0; // machines so far
   #picture = null;
   #changed = new Set();
   #earlier = []; // what `undo` goes back to
@@ -47,6 +49,7 @@ export class Machine extends EventTarget {
   // Another machine; the conversation about the last one is over.
   async take(state, name) {
     const found = await this.#server.ask("page/show", { state });
+    this.#taken += 1;
     this.#earlier = [];
     this.#picture = null;
     this.#set(found);
@@ -55,13 +58,17 @@ export class Machine extends EventTarget {
 
   // The machine after `command`. Gives what changed, in words.
   async become(state, command, back) {
+    const taken = this.#taken;
     const found = await this.#server.ask("page/show", { state });
+    if (taken !== this.#taken) throw new Error("Another machine was chosen meanwhile.");
     this.#earlier.push({ state: this.state, context: this.context, picture: this.#picture, command, back });
-    return this.#set(found);
+    const changed = this.#set(found);
+    byId("picture").querySelector(".part.changed")?.closest("figure").scrollIntoView({ block: "nearest" });
+    return changed;
   }
 
   undo() {
-    const last = this.#earlier.pop();
+    const last = this.busy ? null : this.#earlier.pop();
     if (!last) return;
     const changed = this.#set({ state: last.state, system_context: last.context, picture: last.picture });
     last.back(changed);
@@ -156,7 +163,7 @@ function figure(bar, changed, width) {
   return el("figure", { class: changed.has(barKey(bar)) ? "changed" : null },
     el("figcaption", {}, el("b", {}, bar.title), " ", el("span", {}, bar.text)),
     drawing(bar, parts, changed, Math.max(120, width)),
-    el("ul", { "aria-label": `Parts of ${bar.title}` }, ...rows));
+    bar.parts.some((part) => part.kind !== "free") ? el("ul", { "aria-label": `Parts of ${bar.title}` }, ...rows) : null);
 }
 
 // Lengths are in proportion, but every part can be seen.

@@ -26,7 +26,7 @@ server.addEventListener("status", (event) => {
   byId("status").dataset.status = server.status in WORDS ? server.status : "gone";
   clearInterval(counting);
   if (server.status === "ok") {
-    banner.hidden = event.detail !== "gone" && event.detail !== "stopping";
+    banner.hidden = event.detail === "";
     banner.className = "back";
     banner.textContent = "The server is back.";
     setTimeout(() => { if (server.status === "ok") banner.hidden = true; }, 4000);

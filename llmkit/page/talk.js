@@ -26,11 +26,17 @@ export class Talk {
     });
     byId("stop").addEventListener("click", () => this.#busy?.abort(new Error("stopped")));
     byId("again").addEventListener("click", () => this.begin("The conversation begins anew; the machine stays as it is."));
+    let end = true; // the newest is in sight, and stays so when there is less room
+    this.#log.addEventListener("scroll", () => {
+      end = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 40;
+    });
+    new ResizeObserver(() => { if (end) this.#follow(); }).observe(this.#log);
     machine.addEventListener("taken", (event) => this.begin(`The machine: ${event.detail}.`));
   }
 
   begin(note) {
     this.#busy?.abort(new Error("stopped"));
+    this.#now(null);
     this.#messages = [];
     this.#open = null;
     this.#log.replaceChildren(el("li", { class: "note" }, note),
@@ -49,22 +55,23 @@ export class Talk {
     this.#during((signal) => (own ? this.#propose(own, own, signal) : this.#ask(text, signal)), text);
   }
 
+  #now(busy) {
+    this.#busy = busy;
+    this.#machine.busy = busy !== null;
+    byId("send").disabled = busy !== null;
+    byId("stop").hidden = busy === null;
+  }
+
   // Run one thing at a time; what goes wrong is said, and what was typed can be sent again.
   async #during(act, text) {
     const busy = new AbortController();
-    this.#busy = busy;
-    byId("send").disabled = true;
-    byId("stop").hidden = false;
+    this.#now(busy);
     try {
       await act(busy.signal);
     } catch (error) {
       if (this.#busy === busy) this.#failed(busy.signal.aborted ? "Stopped." : error.message, text);
     } finally {
-      if (this.#busy === busy) {
-        this.#busy = null;
-        byId("send").disabled = false;
-        byId("stop").hidden = true;
-      }
+      if (this.#busy === busy) this.#now(null);
     }
   }
 
