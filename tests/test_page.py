@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 
+from llmkit.picture import picture, presets  # noqa: E402
 from tests.serving import KEY, Running, listens, running, start  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -320,6 +322,26 @@ def test_the_picture_is_the_machine(site: Site) -> None:
     assert ["/dev/sda2", "/mnt", "–"] in found.json()["picture"]["tables"][0]["rows"]
     assert site.server.post("/page/show", {"state": {"discs": []}}).status == 400
     assert site.server.post("/page/show", {"state": {}, "command": "x"}).status == 400
+
+
+def test_a_domain_without_pictures_has_them() -> None:
+    """The lines of its context, and its scenarios as presets, one of each name."""
+
+    class Lights:
+        def to_context(self, state: str) -> str:
+            return f"on: {state}\n\noff: none"
+
+        def every_scenario(self, cfg: Any, when: Any, start: Any) -> list[Any]:
+            return [SimpleNamespace(state=lamp, summary={"lamp": lamp}) for lamp in ("a", "b", "a")]
+
+        def begin(self, scenario: Any, start: Any) -> str:
+            return scenario.state
+
+    lights: Any = Lights()
+    (table,) = picture(lights, "a").tables
+    assert table.rows == (("on: a",), ("off: none",)) and not picture(lights, "a").bars
+    found = [(preset.name, preset.state) for preset in presets(lights, None)]
+    assert found == [("lamp: a", "a"), ("lamp: b", "b")]
 
 
 # With one
