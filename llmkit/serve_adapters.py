@@ -170,10 +170,11 @@ class Deltas:
                 part = parts[number]
                 if part is None:
                     continue
+                more = given[rows].to(part.down.dtype) @ part.down @ part.up
                 if isinstance(rows, slice):
-                    out[rows].addmm_(given[rows] @ part.down, part.up)
+                    out[rows].add_(more)
                 else:
-                    out.index_add_(0, rows, given[rows] @ part.down @ part.up)
+                    out.index_add_(0, rows, more.to(out.dtype))
 
         return add
 
@@ -184,6 +185,8 @@ def _read(
     """An adapter's parts by the names of the layers; and what the model makes of `probe` with it."""
     from peft.tuners.lora import LoraLayer
 
+    # On a CPU a product of so small matrices takes 14 µs in float32, and 87 in bfloat16.
+    dtype = torch.float32 if loaded.device.type == "cpu" else loaded.dtype
     _check(folder)
     model: Any = attach(loaded.model, folder, trainable=False)
     try:
@@ -199,8 +202,8 @@ def _read(
             down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
             scale = module.scaling["default"]
             found[name] = Part(
-                down.detach().to(loaded.dtype).t().contiguous(),
-                (up.detach().float() * scale).to(loaded.dtype).t().contiguous(),
+                down.detach().to(dtype).t().contiguous(),
+                (up.detach().float() * scale).to(dtype).t().contiguous(),
             )
     finally:
         loaded.model = model.unload()
