@@ -145,7 +145,7 @@ def test_batches_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> Non
 
 def test_templates_killed_resumed_and_exact(tmp_path: Path, stages: Stages) -> None:
     """The same bytes as a run that was left alone."""
-    hosts = names(300)
+    hosts = names(120)
     write(tmp_path, hosts)
     with running() as server:  # only tells when to kill: nothing is asked
         killer = Killer(stages, tmp_path, server, (), str(SEED))
