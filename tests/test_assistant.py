@@ -275,7 +275,8 @@ def test_another_disk_than_the_named_one_is_not_proposed(
     ("message", "command"),
     [
         ("is there a /dev/sdz?", "lsblk"), ("sdz is gone, take nvme0n1", UEFI[0]),
-        ("make nvme0n1p1 and nvme0n1p2 on nvme0n1", UEFI[0]), ("use the bigger one", UEFI[0]), ("copy it from sdb", "mkdir -p /tmp/x"),
+        ("make nvme0n1p1 and nvme0n1p2 on nvme0n1", UEFI[0]), ("use the bigger one", UEFI[0]),
+        ("copy it from sdb", "mkdir -p /tmp/x"),
         ("make nvme0n1p1 for EFI", UEFI[0]), ("mount sda1 at /mnt", "mount /dev/sda1 /mnt"),
         ("write zeros from /dev/zero to sda1", "dd if=/dev/zero of=/dev/sda1"),
         ("my host name is vda", "hostnamectl set-hostname x"),
