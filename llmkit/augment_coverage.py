@@ -82,18 +82,23 @@ def dimensions(domain: Domain) -> dict[str, tuple[str, ...]]:
 def report(cover: Mapping[Labels, int], domain: Domain, cfg: Any) -> dict[str, Any]:
     """The content of coverage.json, from the number of snapshots with each set of labels."""
     own: Coverage | None = getattr(domain, "coverage", None)
-    machines = list(own.machines(cfg)) if own else []
+    machines = (
+        [dict(one) for one in dict.fromkeys(tuple(m.items()) for m in own.machines(cfg))]
+        if own
+        else []
+    )
     known = dimensions(domain)
     single: Counter[Value] = Counter()
     double: Counter[tuple[Value, Value]] = Counter()
     for labels, number in cover.items():
         held = dict(labels)
         values = [[(name, value) for value in held.get(name, ())] for name in known]
-        for group in values:
-            single.update(dict.fromkeys(group, number))
-        for ones, others in combinations(values, 2):
+        for place, ones in enumerate(values):
             for one in ones:
-                double.update({(one, other): number for other in others})
+                single[one] += number
+                for others in values[place + 1 :]:
+                    for other in others:
+                        double[one, other] += number
     pairs = []
     for first, second in combinations(known, 2):
         cells: dict[str, dict[str, int]] = {}

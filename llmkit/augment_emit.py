@@ -327,7 +327,9 @@ class Emitter:
         }
         encoded_meta = orjson.dumps(meta)
         answers = []
-        covers = self.labeller.labels(made, talk.categories)[index]
+        covers: tuple[Labels, ...] = ((),) * len(turn.answers)
+        if job.side != TEST:  # the report is about the training half
+            covers = self.labeller.labels(made, talk.categories)[index]
         for response, text, cover in zip(turn.answers, turn.history, covers, strict=True):
             message = {"role": "assistant", "content": text}
             tail = b"".join(
