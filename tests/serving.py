@@ -118,7 +118,7 @@ class Running:
         text = self.ask("GET", "/metrics").body.decode()
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
 
-    def healthy(self, within: float = 200) -> None:
+    def healthy(self, within: float = 300) -> None:
         """Wait until it answers."""
         self.until(lambda: self.ask("GET", "/health").status == 200, within)
 
