@@ -48,7 +48,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
-    install(session, "-e", ".[dev,train,serve,joblib,optuna]")
+    install(session, "-e", ".[dev,train,serve,joblib,optuna,anthropic,openai]")
     install_default_model(session)
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
 
@@ -65,7 +65,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy over the package."""
-    install(session, "-e", ".[dev,train,serve]")
+    install(session, "-e", ".[dev,train,serve,anthropic,openai]")
     session.run("mypy", *(session.posargs or ["llmkit"]))
 
 
@@ -81,7 +81,7 @@ def oracle(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run benchmarks; name some to run only those: nox -s bench -- guard startup."""
-    install(session, "-e", ".[dev,train]")
+    install(session, "-e", ".[dev,train,serve]")
     install_default_model(session)
     chosen = session.posargs or sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
     for name in chosen:
