@@ -44,6 +44,16 @@ def test_sfdisk_refuses_a_start_in_use(script: str) -> None:
         run("sfdisk /dev/sda", f"label: dos\n{script}")
 
 
+def test_sfdisk_passes_over_a_first_logical_partition_without_room() -> None:
+    """Without a start it is left out and the next line counts; with one, or later, it is an error."""
+    four = "label: dos\n,636M,E\nsize=207M\n,282MiB\n,294M,U\n"
+    assert [row[0] for row in rows(run("sfdisk /dev/sda", f"{four},636M\n"))] == [1, 2, 3, 4]
+    assert rows(run("sfdisk /dev/sda", f"{four},636M\n,10M\n"))[4] == (5, 4096, 24575)
+    for more in (",600M\n,636M\n", "4096,1302528\n"):
+        with pytest.raises(CommandFailed):
+            run("sfdisk /dev/sda", four + more)
+
+
 def test_copies_of_a_superblock_show_through() -> None:
     """A new partition 8 MiB into an old small ext2 shows that file system (blkid -p says so)."""
     made = run("sgdisk -o -n 1:1M:+207M /dev/sda")

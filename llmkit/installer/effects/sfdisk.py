@@ -232,9 +232,19 @@ def sfdisk(state: SystemState, argv: Argv) -> Result:
         try:
             fresh.append(table.add(wanted))
         except CommandFailed as failure:
+            if _leaves_out(table, wanted):
+                continue
             raise CommandFailed(f"sfdisk: line {index}: {failure.reason}") from None
     wipe = "always" in (options.get("-w", "--wipe"), options.get("-W", "--wipe-partitions"))
     return _write(state, table, fresh if wipe else [])
+
+
+def _leaves_out(table: Table, wanted: Wanted) -> bool:
+    """Does sfdisk pass over a line that does not fit? It does so, without a word, for the first
+    logical partition when no start is given."""
+    if table.kind != "msdos" or wanted.start is not None or table.extended() is None:
+        return False
+    return not table.primary_possible() and all(e.role != "logical" for e in table.entries)
 
 
 def _write(state: SystemState, table: Table, wiped: list[Entry]) -> Result:
