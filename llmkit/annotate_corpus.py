@@ -9,7 +9,6 @@ changes in between is noticed by its hash.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import orjson
 
 from llmkit.errors import LlmkitError, RecordError
+from llmkit.output import sha256
 from llmkit.records import Located, check_record, shorten
 
 
@@ -97,9 +97,3 @@ def unchanged(corpus: Corpus) -> None:
     for path in corpus.paths:
         if sha256(path) != corpus.hashes[str(path)]:
             raise LlmkitError(f"{path} changed while it was worked on: run again")
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -31,6 +31,7 @@ from llmkit.config import AugmentConfig
 from llmkit.domain import Domain, get_domain
 from llmkit.errors import LlmkitError, RecordError
 from llmkit.macros import FILE as MACROS
+from llmkit.output import sha256
 from llmkit.records import Conversation, Dropped, dump_json, load_conversations
 from llmkit.split import TEST, TRAIN, side, unshared, wordings
 from llmkit.stage import run_info, stage
@@ -215,7 +216,7 @@ def describe(cfg: AugmentConfig, domain: Domain, sources: Sources, tally: Tally)
         "choices": info["choices"],
         "config": _plain(config),
         "seed": cfg.seed,
-        "sources": {_shown(path): _sha256(path) for path in [*sources.files, *macros[:1]]},
+        "sources": {_shown(path): sha256(path) for path in [*sources.files, *macros[:1]]},
         "counts": {
             "snapshots": tally.snapshots,
             "train": tally.sides[TRAIN].snapshots,
@@ -259,11 +260,6 @@ def _shown(path: Path) -> str:
     root = find_toolkit().root
     full = path.absolute()
     return str(full.relative_to(root)) if full.is_relative_to(root) else str(path)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _summarise(cfg: AugmentConfig, manifest: dict[str, Any], tally: Tally) -> None:

@@ -241,55 +241,36 @@ class Emitter:
         is_valid, write, see = self.is_valid, lines.append, seen.add
         keys, tag_of = batch.keys.append, batch.tag_of.append
         repeats = 0
-        again = range(self.cfg.rewordings)
+        rounds = range(1 + self.cfg.rewordings)
         for _ in range(count):
             messages: list[dict[str, str]] = []
-            say = messages.append
             encoded = b""  # the messages so far, as JSON
             past = 0  # a key of the messages so far
             for turn, forms, choices, answers, ways, head, place in steps:
-                which = int(draw() * choices)
-                form = forms[which]
-                if form is None:
-                    form = forms[which] = self._drawn(job, turn, which, batch, prints)
-                record, tail, answer, answer_encoded, answer_key, tag = (
-                    answers[int(draw() * ways)] if ways > 1 else answers[0]
-                )
-                say(form[0])
-                encoded += form[1]
-                before = past
-                past = hash((past, form[2], answer_key))  # of numbers: the same in every process
-                key = past ^ place
-                if key in seen:
-                    repeats += 1
-                else:
-                    see(key)
-                    record["messages"] = messages
-                    if not is_valid(record):
-                        self._refuse(record, job, turn.number)
-                    write(head + encoded + tail)
-                    keys(key)
-                    tag_of(tag)
-                for _ in again:
+                for again in rounds:
                     which = int(draw() * choices)
-                    other = forms[which]
-                    if other is None:
-                        other = forms[which] = self._drawn(job, turn, which, batch, prints)
+                    form = forms[which]
+                    if form is None:
+                        form = forms[which] = self._drawn(job, turn, which, batch, prints)
                     chosen = answers[int(draw() * ways)] if ways > 1 else answers[0]
-                    key = hash((before, other[2], chosen[4])) ^ place
+                    record, tail, answer, answer_encoded, answer_key, tag = chosen
+                    link = hash((past, form[2], answer_key))  # of numbers: alike in every process
+                    key = link ^ place
                     if key in seen:
                         repeats += 1
-                        continue
-                    see(key)
-                    record = chosen[0]
-                    record["messages"] = [*messages[:-1], other[0]]
-                    if not is_valid(record):
-                        self._refuse(record, job, turn.number)
-                    write(head + encoded[: -len(form[1])] + other[1] + chosen[1])
-                    keys(key)
-                    tag_of(chosen[5])
-                say(answer)
-                encoded += answer_encoded
+                    else:
+                        see(key)
+                        record["messages"] = [*messages, form[0]]
+                        if not is_valid(record):
+                            self._refuse(record, job, turn.number)
+                        write(head + encoded + form[1] + tail)
+                        keys(key)
+                        tag_of(tag)
+                    if not again:  # the conversation goes on from the first
+                        said = form[0], answer
+                        gone_on = encoded + form[1] + answer_encoded, link
+                messages.extend(said)
+                encoded, past = gone_on
         batch.repeats += repeats
 
     def _drawn(self, job: Job, turn: _Turn, which: int, batch: Batch, prints: set[int]) -> _Form:

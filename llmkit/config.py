@@ -183,6 +183,15 @@ class FilesystemConfig:
 
 
 @dataclass(config=STRICT)
+class AskConfig:
+    """What the chat and the page send with a question. `history` counts messages, the newest first."""
+
+    history: Positive
+    max_tokens: Positive
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+@dataclass(config=STRICT)
 class MachineConfig:
     """What a domain draws machines from, in the stages that need some."""
 

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from llmkit.config import (
     STRICT,
+    AskConfig,
     DomainConfig,
     FilePath,
     Flag,
@@ -52,15 +53,6 @@ class ServerConfig:
     start_seconds: Seconds
     stop_seconds: Seconds
     overrides: list[Text]
-
-
-@dataclass(config=STRICT)
-class AskConfig:
-    """What is sent. `history` counts messages, the newest first."""
-
-    history: Positive
-    max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
 
 
 @dataclass(config=STRICT)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from llmkit.config import STRICT, DomainConfig, Flag, MachineConfig, Positive, Text
+from llmkit.config import STRICT, AskConfig, DomainConfig, Flag, MachineConfig, Positive, Text
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -40,13 +40,10 @@ class SamplingConfig:
 
 
 @dataclass(config=STRICT)
-class PageConfig:
-    """What the page sends with a question. `history` counts messages, the newest first."""
+class PageConfig(AskConfig):
+    """Whether there is a page, and what it sends."""
 
     enabled: Flag
-    history: Positive
-    max_tokens: Positive
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)]
 
 
 @dataclass(config=STRICT)

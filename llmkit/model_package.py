@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from typing import Any
 
 from llmkit.config_model import ModelConfig
 from llmkit.errors import ConfigError, LlmkitError, MissingExtra, OutputError
-from llmkit.output import sync_folder
+from llmkit.output import sha256, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def dense_copy(cfg: ModelConfig) -> Path:
 
 def _make(cfg: ModelConfig, folder: Path) -> None:
     source = packaged_file(cfg)
-    found = _sha256(source)
+    found = sha256(source)
     if found != cfg.sha256:
         raise ConfigError(
             f"{source} is not the model that the config names:\n"
@@ -166,7 +165,7 @@ def _seal(folder: Path, source_sha256: str) -> None:
 
 def _entry(path: Path) -> dict[str, Any]:
     state = path.stat()
-    return {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": _sha256(path)}
+    return {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
 
 
 def _intact(folder: Path) -> bool:
@@ -186,12 +185,7 @@ def _untouched(path: Path, entry: dict[str, Any]) -> bool:
     state = path.stat()
     if state.st_size != entry["bytes"]:
         return False
-    return bool(state.st_mtime_ns == entry["mtime_ns"] or _sha256(path) == entry["sha256"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return bool(state.st_mtime_ns == entry["mtime_ns"] or sha256(path) == entry["sha256"])
 
 
 @contextlib.contextmanager

@@ -10,11 +10,18 @@ on the way (a full disk, no permission, Ctrl-C) leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 from llmkit.errors import OutputError
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's content, in hexadecimal, read piece by piece."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -10,7 +10,6 @@ On several GPUs or in several processes: `torchrun --nproc-per-node N -m llmkit.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 import time
@@ -100,6 +99,7 @@ class _Run:
         from llmkit.domain import get_domain
         from llmkit.model import load_model, load_tokenizer
         from llmkit.model_adapter import WEIGHTS, adapter_path
+        from llmkit.output import sha256
         from llmkit.prompt import renderer
         from llmkit.train_data import hold_out, limited, read
         from llmkit.train_files import (
@@ -139,7 +139,7 @@ class _Run:
             hashes |= {f"eval {path}": sha for path, sha in self.held.sha256.items()}
         self.start_from = None
         if start is not None:
-            hashes["adapter"] = hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest()
+            hashes["adapter"] = sha256(start / WEIGHTS)
             self.start_from = {"folder": str(start), "sha256": hashes["adapter"]}
             self._say(f"going on from the adapter {start}")
         self.fingerprint = fingerprint(self.config | {"prompt": self.renderer.to_dict()}, hashes)

@@ -8,7 +8,6 @@ seed and the epoch alone, so that a resumed run goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import multiprocessing
@@ -22,6 +21,7 @@ from typing import Any
 
 from llmkit import records
 from llmkit.errors import ConfigError, LlmkitError
+from llmkit.output import sha256
 from llmkit.prompt import Example, Renderer
 from llmkit.split import is_held, owner
 from llmkit.train_tree import rows, tokens_of, width
@@ -94,7 +94,7 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     corpus = Corpus()
     found: list[tuple[str, str, Any]] = []  # place, conversation, what is rendered
     for path in records.paths_of(where):
-        corpus.sha256[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        corpus.sha256[str(path)] = sha256(path)
         for line, value in records.read_jsonl(path):
             records.check_record("snapshot", records.Located(value, str(path), line))
             place = f"{path}:{line}"

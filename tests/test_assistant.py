@@ -21,7 +21,8 @@ pytest.importorskip("tenacity")
 from llmkit.chat import asker
 from llmkit.chat_types import OnText, Refused
 from llmkit.client import Client
-from llmkit.config_chat import AskConfig, ClientConfig
+from llmkit.config import AskConfig
+from llmkit.config_chat import ClientConfig
 from llmkit.errors import ConfigError
 from llmkit.installer import assistant_machine, plan
 from llmkit.installer.assistant import Assistant

@@ -31,6 +31,7 @@ from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError, MissingExtra, OutputError  # noqa: E402
 from llmkit.model import load_model, load_tokenizer, model_identity, save_adapter  # noqa: E402
 from llmkit.model_tiny import tiny_model, tiny_tokenizer  # noqa: E402
+from llmkit.output import sha256  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -701,7 +702,7 @@ def packaged(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         name="some",
         package="some_model",
         file="some.gguf",
-        sha256=model_package._sha256(package / "some_model" / "some.gguf"),
+        sha256=sha256(package / "some_model" / "some.gguf"),
     )
 
 

@@ -21,7 +21,7 @@ from difflib import unified_diff
 
 from llmkit.chat_types import Asker, Execute, OnText, Ran, Refused, Stage, Turn
 from llmkit.client_wire import Answer, Ask, ServerError
-from llmkit.config_chat import AskConfig
+from llmkit.config import AskConfig
 from llmkit.installer import plan
 from llmkit.installer.assistant_machine import Dry, Machine, Real, Simulated
 from llmkit.installer.assistant_meant import other_device, warning

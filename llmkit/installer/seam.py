@@ -29,7 +29,7 @@ from llmkit.toolkit import find_toolkit
 
 if TYPE_CHECKING:
     from llmkit.chat_types import Asker, Assistant, Execute
-    from llmkit.config_chat import AskConfig
+    from llmkit.config import AskConfig
     from llmkit.installer.coverage import InstallerCoverage
 
 

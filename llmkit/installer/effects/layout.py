@@ -26,9 +26,8 @@ BACKUP = Signature("gpt-backup")
 FROM_MIB = Signature("gpt-from-1MiB")
 # both copies of a GPT without the MBR that belongs to it: to all but sgdisk and wipefs, no table
 BARE = Signature("gpt-bare")
-_MARKS = frozenset(
-    {BACKUP.kind, FROM_MIB.kind, BARE.kind}
-)  # entries of Disk.stale that are no content
+# entries of Disk.stale that are no content
+_MARKS = frozenset({BACKUP.kind, FROM_MIB.kind, BARE.kind})
 
 # the bytes that blkid needs to know a signature: first byte, length (libblkid, superblocks/)
 _MAGIC = {
@@ -121,6 +120,10 @@ def require_idle(state: SystemState, disk: Disk, program: str, status: int = 1) 
         )
 
 
+def _touched(extents: Iterable[tuple[int, int]], place: tuple[int, int]) -> bool:
+    return any(start < place[1] and place[0] < end for start, end in extents)
+
+
 def survivors(
     stale: Iterable[tuple[int, Signature]], written: Iterable[tuple[int, int]]
 ) -> dict[int, Signature]:
@@ -132,13 +135,9 @@ def survivors(
         lower, upper = offset + first, offset + first + length
         if signature is BACKUP or signature.kind == BACKUP.kind:
             lower, upper = offset, offset + 512
-        if not any(start < upper and lower < end for start, end in extents):
+        if not _touched(extents, (lower, upper)):
             left[offset] = signature
     return left
-
-
-def _touched(extents: Iterable[tuple[int, int]], place: tuple[int, int]) -> bool:
-    return any(start < place[1] and place[0] < end for start, end in extents)
 
 
 def table_extents(table: str | None, disk_size: int, sector: int) -> tuple[tuple[int, int], ...]:

@@ -62,11 +62,12 @@ def wipefs(state: SystemState, argv: Argv) -> Result:
         found = devices.signature(state, node)
         if found is not None and _chosen(options, found.kind):
             events.append(Event("erase", node, found.kind))
-            _, part, _ = devices.find(state, node)
+            _, old, _ = devices.find(state, node)
             state = devices.set_signature(state, node, None)
+            shown = tuple(layout.copies(old)) if old is not None else ()
             disk, _, _ = devices.find(state, node)
-            if disk is not None and part is not None:  # only the first superblock is wiped
-                left = tuple(sorted((*disk.stale, *layout.copies(part)), key=lambda old: old[0]))
+            if disk is not None and shown:  # only the first superblock is wiped
+                left = tuple(sorted((*disk.stale, *shown), key=lambda item: item[0]))
                 state = devices.replace_disk(state, replace(disk, stale=left))
         disk, part, _ = devices.find(state, node)
         if disk is not None and part is None and _table_chosen(options, disk):
