@@ -61,7 +61,7 @@ def sgdisk(draw: Draw, state: SystemState) -> Command:
     fresh = opening in ("-o", "-Z", "-z", "-Zo")
     count = draw(st.integers(0 if opening else 1, 4))
     for _ in range(count):
-        # Bits of an entry that no partition has stay in it for a later partition: the state has no place for them.
+        # Bits of an entry that no partition has stay for a later one: the state has no place for them.
         named = not opening and disk.table == "gpt" and not {"-d", "-r", "-s"} & set(words)
         words.extend(draw(_sgdisk_step(disk, fresh, named)))
     return Command(("sgdisk", *words, disk.path))
@@ -111,7 +111,10 @@ def _sgdisk_step(draw: Draw, disk: Disk, fresh: bool, named: bool) -> list[str]:
         return ["-d", str(draw(numbers(disk)))]
     if kind == "A":
         verb = draw(st.sampled_from(["set", "clear", "toggle"]))
-        return ["-A", f"{draw(st.sampled_from(taken))}:{verb}:{draw(st.sampled_from([0, 2, 60, 63, 64]))}"]
+        return [
+            "-A",
+            f"{draw(st.sampled_from(taken))}:{verb}:{draw(st.sampled_from([0, 2, 60, 63, 64]))}",
+        ]
     if kind == "a":
         return ["-a", str(draw(st.sampled_from([1, 8, 2048, 4096])))]
     if kind == "u":
