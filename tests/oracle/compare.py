@@ -11,6 +11,9 @@ _ATTRIBUTES = {"RequiredPartition": "hidden", "NoBlockIOProtocol": "no_block_io"
                "LegacyBIOSBootable": "legacy_boot"}  # fmt: skip
 
 
+_FATS = 32 << 20  # bytes that the tables of the largest FAT on these disks may take
+
+
 def differences(state: SystemState, seen: dict[str, Any]) -> list[str]:
     """One line a difference, model first."""
     found = []
@@ -56,6 +59,9 @@ def _partition(disk: Disk, part: Partition, seen: dict[str, Any]) -> list[str]:
     )
     if kind == "ee":  # sfdisk -A marks the protective entry of a GPT, which nothing reads
         pairs = tuple(pair for pair in pairs if pair[0] != "flags")
+    if part.size < _FATS and seen["signature"] and tuple(seen["signature"][:2]) == ("vfat", ""):
+        # Left of a larger FAT: its label lies behind tables that reach over this partition's end.
+        pairs = tuple(pair for pair in pairs if pair[0] != "content" or _kind(pair[1]) != "vfat")
     path = disk.partition_path(part.number)
     return [f"{path}: {what} {mine} != {theirs}" for what, mine, theirs in pairs if mine != theirs]
 
@@ -69,6 +75,10 @@ def _flags(seen: dict[str, Any]) -> set[str]:
         else:
             found.add(_ATTRIBUTES.get(word, word))
     return found
+
+
+def _kind(content: Any) -> str | None:
+    return None if content is None else content[0]
 
 
 def _signature(signature: Any) -> tuple[str, str] | None:
