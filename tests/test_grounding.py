@@ -131,6 +131,81 @@ def test_pieces_in_great_number_name_no_absent_disk() -> None:
     assert 2_000 < count < 25_000
 
 
+WRITERS = (
+    "mkfs.ext4", "/usr/sbin/mkfs.fat -F32", "mke2fs", "mkswap", "wipefs -a", "sgdisk -Z", "sfdisk", "fdisk",
+    "cfdisk", "parted -s", "dd bs=1M", "shred -n1", "blkdiscard -f", "badblocks -w", "pvcreate",
+    "vgcreate vg", "cryptsetup luksFormat", "mdadm --zero-superblock", "sudo mkfs.xfs",
+    "arch-chroot /mnt mkfs.btrfs",
+)  # fmt: skip
+NO_BLOCKS = (
+    "vcsu", "vcs1", "hugepages", "hugepages/x", "shm", "shm/x", "mqueue", "pts", "pts/0", "ptmx", "console",
+    "tty1", "ttyS0", "kmsg", "log", "fuse", "hwrng", "rtc0", "kvm", "uinput", "initctl", "net/tun", "snd/x",
+    "loop-control", "mapper/control", "dri/card0", "input/event0", "disk/by-id/", "mapper", "*", "",
+)  # fmt: skip
+STREAMS = ("null", "zero", "full", "random", "urandom", "stdin", "stdout", "stderr", "tty", "fd/3")
+AROUND = ("{}", "lsblk; {}", "true && {} && true", "({})", "cryptsetup open /dev/sda2 root && {}",
+          "mkswap -L sw /dev/sda2; {}", "if {}; then reboot; fi")  # fmt: skip
+
+
+@given(st.sampled_from(WRITERS), st.sampled_from((*NO_BLOCKS, *STREAMS)), st.sampled_from(AROUND))
+def test_what_is_no_block_device_is_no_argument_of_a_program_that_writes_to_them(
+    writer: str, name: str, around: str
+) -> None:
+    """Neither a pseudo device nor a folder, wherever the command stands in a line, first or behind a
+    disk that is there, a redirect or a quote; with the disk alone the line matches."""
+    assert matches(around.format(f"{writer} /dev/sda1"))
+    for arguments in (
+        "{}",
+        "/dev/sda {}",
+        "2>&1 {}",
+        "&>/dev/null {}",
+        "'{}'",
+        "-f -L x {} /dev/sda",
+    ):
+        assert not matches(around.format(f"{writer} {arguments.format('/dev/' + name)}"))
+
+
+@given(st.sampled_from(WRITERS), st.sampled_from(STREAMS), st.sampled_from(AROUND))
+def test_streams_stand_behind_redirects_and_in_options(writer: str, name: str, around: str) -> None:
+    """`dd if=/dev/zero of=/dev/sda`, `mkfs.ext4 /dev/sda1 >/dev/null 2>&1`."""
+    for arguments in ("/dev/sda1 >/dev/{}", "/dev/sda1 2> /dev/{} 2>&1", "/dev/sda1 </dev/{}",
+                      "if=/dev/{} of=/dev/sda", "&>/dev/{} /dev/nvme0n1"):  # fmt: skip
+        assert matches(around.format(f"{writer} {arguments.format(name)}"))
+
+
+_WRITER = re.compile(
+    r"(?:.*[\s/(])?(?:mkfs(?:\.\w+)?|mkswap|wipefs|sgdisk|dd|pvcreate|cryptsetup)(?=\s)(.*)", re.S
+)
+_BLOCK = re.compile(
+    r"sda[0-9]*|nvme0n1(?:p[0-9]+)?|[*?\[{].*|(?:sda|nvme0n1).*[*?\[{].*|md0|mapper/.*|vg/.*"
+)
+_writes = st.lists(
+    st.sampled_from(
+        ("mkfs.ext4", "mkswap", "wipefs", "sgdisk", "dd", "pvcreate", "cryptsetup", "sudo", "echo", "cat",
+         "ln", "/dev/sda", "/dev/sda1", "/dev/nvme0n1p2", "/dev/vcsu", "/dev/hugepages", "/dev/shm/x",
+         "/dev/kmsg", "/dev/null", "/dev/urandom", "if=/dev/zero", "of=/dev/sda", "of=/dev/shm/x",
+         ">/dev/null", "2>", "2>&1", ">", "&>", "<", "&&", ";", "|", "-f", "/dev", "/dev/",
+         "/dev/disk/by-id/x", "/dev/mapper/x")
+    ), max_size=7
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(_writes.map(" ".join))
+def test_a_line_that_matches_writes_to_block_devices_alone(line: str) -> None:
+    """Of the words of a program that writes to them, those below /dev are disks and partitions, and
+    what else may be one; but for those behind `<`, `>` and `=`."""
+    if not matches(line):
+        return
+    for command in re.split(r"[\n;|]|&&|& ", line):
+        found = _WRITER.match(command)
+        words = (
+            re.sub(r"[<>]&?\s*/dev/(?:null|urandom)|if=/dev/zero", "", found[1]) if found else ""
+        )
+        for name in re.findall(r"/dev/(\S*)", words):
+            assert _BLOCK.fullmatch(name), (line, name)
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -148,7 +223,9 @@ def test_pieces_in_great_number_name_no_absent_disk() -> None:
         "mount /dev/disk/by-id/../../sdz /mnt", "cat /sys/block/sdz/size", "mkfs.ext4 /mnt/dev/sdz",
         "dd of=dev/sdz", "dd of=sdz", "cryptsetup open /dev/sdz x", "cryptsetup open /dev/mapper/x y",
         "cryptsetup open /dev/sda x; mkfs.ext4 /dev/sdz/x", "cryptsetup open /dev/sda x; mount /dev/../sdz",
-        "cat /dev/shm/../sdz", "mkfs.ext4 /dev/sda1.x", "mkfs.ext4 /dev/sdа", "lsblk\x00", "lsblk\x1b",
+        "cat /dev/shm/../sdz", 'mk"fs".ext4 /dev/vcsu', "m\\kfs.ext4 /dev/vcsu",
+        "dd if=/dev/zero of=/dev/shm/x",
+        "mkfs.ext4 /dev/sda1.x", "mkfs.ext4 /dev/sdа", "lsblk\x00", "lsblk\x1b",
     ],
 )  # fmt: skip
 def test_a_name_of_something_absent_cannot_be_written(command: str) -> None:
@@ -170,6 +247,12 @@ def test_a_name_of_something_absent_cannot_be_written(command: str) -> None:
         "vgcreate vg /dev/sda1 && lvcreate -L 1G -n r vg && mkfs.ext4 /dev/vg/r",
         "mdadm --create /dev/md0 /dev/sda1 /dev/nvme0n1p1", "useradd -m -c 'Иван' ivan",
         "mkswap -L sw /dev/sda2 && swapon /dev/disk/by-label/sw", "(echo g; echo w) | fdisk /dev/sda",
+        "ln -sf /dev/null /mnt/etc/systemd/system/x.service", "mount --rbind /dev/shm /mnt/dev/shm",
+        "echo 'swap /dev/sda3 /dev/urandom swap' >>/mnt/etc/crypttab", "head -c 64 /dev/urandom >/mnt/key",
+        "cat > /mnt/etc/fstab <<EOF\n/dev/sda1 / ext4 defaults 0 1\ntmpfs /dev/shm tmpfs defaults 0 0\nEOF",
+        "sfdisk /dev/sda <<< 'label: gpt'", "mkfs.ext4 -q /dev/sda1 &>/dev/null & ls /dev/shm",
+        "which mkfs.ext4",
+        "parted -s /dev/sda mklabel gpt >/dev/null 2>&1 || echo no >/dev/stderr", "command -v dd >/dev/null",
         "mount /dev/sda128 /mnt", "[ -d /sys/firmware/efi ] && echo uefi",
     ],
 )  # fmt: skip

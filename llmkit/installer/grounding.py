@@ -8,7 +8,9 @@ What follows `/dev/` is a disk of the machine, a partition that it has or could 
 sda128), a mapping or link that is there, a pseudo device or a folder: nothing else, no variable
 either. The kernel's name of an absent disk (sdz, nvme9n1p1) may not stand alone as a word, and
 quotes and backslashes do not hide one. A mapping that is not there yet may be named behind a
-program that can make one (cryptsetup, lvcreate, …), a label behind one that can set it.
+program that can make one (cryptsetup, lvcreate, …), a label behind one that can set it. A program
+that works on block devices (mkfs, wipefs, sgdisk, dd, …) has no pseudo device or folder among its
+arguments; /dev/null, /dev/zero and the like stand there behind `<`, `>` and `=` alone.
 
 This keeps a model from writing such names; what a line does is the guard's to judge, names that
 are put together from variables, printf or base64 included.
@@ -19,7 +21,7 @@ Python, Rust (llguidance) and ECMAScript read alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -41,6 +43,11 @@ _SETS_LABELS = (
     "btrfs dosfslabel e2label exfatlabel fatlabel fdisk gdisk mke2fs mkdosfs mkntfs mkswap ntfslabel"
     " parted sfdisk sgdisk swaplabel tune2fs xfs_admin mkfs mkfs\\.[a-z0-9]+"
 ).split()
+_WRITES_BLOCKS = (  # how the names of programs begin that write to block devices
+    "badb blkd cfd cgd crypts dd fdi gdi mda mkdo mke mkfs mknt mksw parte pvc pvr sfd sgd shr vgc vge"
+    " wip"
+).split()
+_STREAMS = "null|zero|full|u?random|stdin|stdout|stderr|tty|fd/[0-9]+"
 _PSEUDO = (  # as the guard has them
     "null|zero|full|u?random|console|ptmx|stdin|stdout|stderr|fd|pts|shm|mqueue|hugepages|"
     "tty(?:(?:S|USB|ACM|AMA)?[0-9]+)?|kmsg|log|fuse|hwrng|rtc[0-9]*|loop-control|mapper/control|"
@@ -102,11 +109,13 @@ def _tag(kind: str, value: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Node:
-    """A state of the automaton that reads names. In `loop` it stays; at an end a name ends."""
+    """A state of the automaton that reads names. In `loop` it stays; at an end a name ends; where
+    it is closed, every word that comes so far is a name."""
 
     edges: dict[str, _Node] = field(default_factory=dict)
     loop: str = ""
     end: bool = False
+    closed: bool = False
 
     def on(self, chars: str, loop: str = "", end: bool = False) -> _Node:
         """The node behind one of `chars`, made when there is none."""
@@ -137,7 +146,8 @@ def _any_but(node: _Node, outside: str, ignored: str = "") -> str:
     stay = ignored + node.loop
     parts = [_class(outside + stay + "".join(node.edges), "^") + _class(outside, "^") + "*"]
     for chars, child in node.edges.items():
-        parts.append(_class(chars) + _any_but(child, outside, ignored))
+        if not child.closed:
+            parts.append(_class(chars) + _any_but(child, outside, ignored))
     loop = f"{_class(stay)}*" if stay else ""
     return loop + _one_of(parts) + ("" if node.end else "?")
 
@@ -150,10 +160,10 @@ def _class(chars: str, negated: str = "") -> str:
         end = at
         while end + 1 < len(codes) and codes[end + 1] == codes[end] + 1:
             end += 1
-        first, last = (_literal(chr(codes[place]), keep="") for place in (at, end))
+        first, last = (_literal(chr(codes[place]), keep="!\"#'(*,/:@{") for place in (at, end))
         out += first if first == last else f"{first}-{last}"
         at = end + 1
-    return f"[{negated}{out}]"
+    return out if len(codes) == 1 and not negated else f"[{negated}{out}]"
 
 
 def _literal(text: str, keep: str = "_/-") -> str:
@@ -170,15 +180,21 @@ def _one_of(parts: Iterable[str]) -> str:
 
 _OUTSIDE = _SEPARATORS + _CONTROL
 _Q = f"{_class(_QUOTES)}*"
-_CLOSE = "[\\x22\\x27]*"
+_CLOSE = "[\"']*"
 _SEPARATOR = _class(_SEPARATORS)
 _DEV = f"{_Q}d{_Q}e{_Q}v{_Q}"
 _WORDS = _kernel_names()
 _WORDS.word("dev").end = True  # it has rules of its own
+_PLAIN_WORDS = _kernel_names()  # the same without the programs that have a rule of their own
+_PLAIN_WORDS.word("dev").end = True
+for _start in _WRITES_BLOCKS:
+    _PLAIN_WORDS.word(_start).closed = True
 _GROUPS = _kernel_names()  # a volume group has any name but the kernel's
-for _folder in ("block", "bus", "char", "dev", "disk", "mapper"):
+for _folder in (*(name for name in _FOLDERS if "/" not in name), "dev"):
     _GROUPS.word(_folder).end = True
 _GROUPS.on(".", ".", end=True)
+_NEXT = r"(?:[\n;\|]|\x26[ \t\n\x26])"  # what ends a command
+_STREAM = rf"(?:(?:\x26?[<>]+|=)[ \t]*{_Q}/+{_DEV}/(?:{_STREAMS}){_CLOSE})"
 _GLOB = r"(?:[*?]|\[[!\x5e]?[a-z0-9\-]+\])"
 _HEX = r"\\x[0-9a-f][0-9a-f]"  # how udev writes a blank
 _BRACES = r"\{(?:[0-9]+\.\.[0-9]+|[0-9]+(?:,[0-9]+)*)\}"
@@ -186,10 +202,9 @@ _BRACES = r"\{(?:[0-9]+\.\.[0-9]+|[0-9]+(?:,[0-9]+)*)\}"
 
 @lru_cache(maxsize=512)  # many states have the same names
 def _pattern(disks: tuple[str, ...], links: tuple[str, ...]) -> str:
-    word = [_any_but(_WORDS, _OUTSIDE, _QUOTES)]
-    word += [f"{_Q}{_literal(disk)}(?:{_p(disk)}{_NUMBER})?{_Q}" for disk in disks]
+    own = [f"{_Q}{_literal(disk)}(?:{_p(disk)}{_NUMBER})?{_Q}" for disk in disks]
     controllers = sorted({_controller(disk) for disk in disks} - {""})
-    word += [f"{_Q}{name}{_Q}" for name in controllers]
+    own += [f"{_Q}{name}{_Q}" for name in controllers]
     nodes = [
         f"{_literal(disk)}(?:{_p(disk)}(?:{_NUMBER}|{_BRACES})|[0-9p]*(?:{_GLOB}[0-9p]*)+)?"
         for disk in disks
@@ -197,41 +212,72 @@ def _pattern(disks: tuple[str, ...], links: tuple[str, ...]) -> str:
     if len(disks) > 1:
         listed = _one_of(map(_literal, disks))
         nodes.append(rf"\{{{listed}(?:,{listed})+\}}(?:p?{_NUMBER})?")
-    others = [_PSEUDO, r"\*?", r"(?:mapper|disk/by-[a-z]+)/\*", f"{_one_of(_FOLDERS)}/?"]
-    others += [*controllers, *map(_literal, links)]
-    labels = [*others, rf"disk/by-(?:part)?(?:label|uuid)/(?:[A-Za-z0-9_.+\-]|{_HEX})+"]
-    arrays = [*others, "(?:md|loop)[0-9]+(?:p[0-9]+)?"]  # mdadm and losetup name what they make
-    group = _any_but(_GROUPS, _OUTSIDE + _QUOTES)
-    made = [*arrays, *labels, f"(?:mapper|md|{group})/{_NAME}"]
-    text = _language(word, nodes, others)
-    new_label = f"{text}[\\n;\x26\\|]{_language(word, nodes, labels)}"
-    new_mapping = (
-        f"{_language(word, nodes, arrays)}(?:[\\n;\x26\\|]{_language(word, nodes, made)})?"
-    )
-    unit, last = _parts(word, nodes, others)
-    return (
-        f"^{unit}*(?:{last}|{_one_of(_SETS_LABELS)}{_SEPARATOR}{new_label}"
-        f"|{_one_of(_MAKES_MAPPINGS)}{_SEPARATOR}{new_mapping})$"
-    )
+    there = [_PSEUDO, r"\*?", r"(?:mapper|disk/by-[a-z]+)/\*", f"{_one_of(_FOLDERS)}/?"]
+    there += [*controllers, *map(_literal, links)]
+    blocks = [_literal(link) for link in links if not _is_folder(link, links)]
+    label = rf"disk/by-(?:part)?(?:label|uuid)/(?:[A-Za-z0-9_.+\-]|{_HEX})+"
+    array = "(?:md|loop)[0-9]+(?:p[0-9]+)?"  # mdadm and losetup name what they make
+    made = f"(?:mapper|md|{_any_but(_GROUPS, _OUTSIDE + _QUOTES)})/{_NAME}"
+
+    def language(*more: str) -> tuple[str, str]:
+        return _language(own, nodes, [*there, *more], [*blocks, *more])
+
+    unit, last = language()
+    labels = "{}*{}".format(*language(label))
+    mappings = "{}*{}".format(*language(array, label, made))
+    labelled = _command(_SETS_LABELS, own, nodes, blocks)
+    mapped = _command(_MAKES_MAPPINGS, own, nodes, [*blocks, array])
+    return f"^{unit}*(?:{last}|{labelled}{_NEXT}{labels}|{mapped}(?:{_NEXT}{mappings})?)$"
 
 
-def _language(word: Iterable[str], nodes: Iterable[str], others: Iterable[str]) -> str:
-    """Words with what stands between them."""
-    return "{}*{}".format(*_parts(word, nodes, others))
+def _is_folder(link: str, links: Iterable[str]) -> bool:
+    return any(other.startswith(f"{link}/") for other in links)
 
 
-def _parts(word: Iterable[str], nodes: Iterable[str], others: Iterable[str]) -> tuple[str, str]:
-    """A word with what ends it, and the last word. `nodes` and `others` stand below /dev; what
-    follows them cannot be a part of their names, and behind `others` there is nothing below."""
+def _language(
+    own: Sequence[str], nodes: Sequence[str], there: Sequence[str], blocks: Sequence[str]
+) -> tuple[str, str]:
+    """A word with what ends it, or a command of a program for block devices; and the last of them.
+
+    `own` are words that name a disk. `nodes` and `there` stand below /dev; what follows them cannot
+    be a part of their names, and behind `there` there is nothing below. `blocks` are those of
+    `there` that are block devices.
+    """
+    word = _one_of([_any_but(_PLAIN_WORDS, _OUTSIDE, _QUOTES), *own])
     node = f"{_DEV}/{_one_of(nodes)}\\.*{_CLOSE}"
-    other = f"{_DEV}/{_one_of(others)}{_CLOSE}"
+    other = f"{_DEV}/{_one_of(there)}{_CLOSE}"
+    writers = f"{_one_of(_WRITES_BLOCKS)}{_class(_OUTSIDE, '^')}*"
+    command = _command([writers], own, nodes, blocks)
     ended = [
-        f"{_one_of(word)}{_SEPARATOR}",
+        f"{word}{_SEPARATOR}",
         f"{_DEV}{_class(_SEPARATORS.replace('/', ''))}",
         rf"{node}(?:{_class(_ENDS)}|\\?/)",
         f"{other}{_class(_ENDS)}",
+        f"{command}{_NEXT}",
     ]
-    return _one_of(ended), _one_of([*word, _DEV, node, other])
+    alone = _one_of([_any_but(_WORDS, _OUTSIDE, _QUOTES), *own])  # a program without arguments, too
+    return _one_of(ended), _one_of([alone, _DEV, node, other, f"{command}\\x26?"])
+
+
+def _command(
+    programs: Iterable[str], own: Sequence[str], nodes: Sequence[str], blocks: Sequence[str]
+) -> str:
+    """One command of a program that works on block devices, without what ends it."""
+    word = _one_of([_any_but(_WORDS, _OUTSIDE, _QUOTES), *own])
+    node = f"{_DEV}/{_one_of([*nodes, *blocks])}\\.*{_CLOSE}"
+    ended = [
+        word + _within(_SEPARATORS),
+        _DEV + _within(_SEPARATORS.replace("/", "")),
+        node + _within(_ENDS),
+    ]
+    rest = f"{_within(_SEPARATORS)}{_one_of(ended)}*{_one_of([word, _DEV, node])}{_STREAM}*"
+    return f"{_Q}{_one_of(programs)}{_Q}(?:{rest})?"
+
+
+def _within(ends: str) -> str:
+    """What may stand behind a word of a command that goes on."""
+    inner, behind = (_class("".join(set(chars) - set("\n;|&"))) for chars in (ends, _ENDS))
+    return f"(?:[<>]\x26|\x26>|{inner}|{_STREAM}+{behind})"
 
 
 def _p(disk: str) -> str:
