@@ -13,8 +13,10 @@ opaque here: hashable values, made and read by the domain alone.
 
 A domain may have more, which is used where it is there: `same(state, state)` (equal but for noise;
 else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)`,
-`explanation(state, command)` (an Explanation; see `explanation` below for domains without one) and
-`coverage` (a Coverage: what the coverage report of augmentation counts beside place and kind).
+`explanation(state, command)` (an Explanation; see `explanation` below for domains without one),
+`review(state, messages, command)` and `objection(…, confirm=)` (what is against a command in its
+conversation; see `objection` below) and `coverage` (a Coverage: what the coverage report of
+augmentation counts beside place and kind).
 """
 
 from __future__ import annotations
@@ -61,6 +63,18 @@ class Explanation:
     destroys: tuple[str, ...]
     needs_confirmation: bool
     allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a command is not proposed.
+
+    `text`: what the person gets instead. `again`: the command could never work (it is refused, or
+    fails), so that another answer of the model may do better; when False, the text is the answer.
+    """
+
+    text: str
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,12 @@ class Scenario(Protocol):
     @property
     def summary(self) -> Mapping[str, Any]:
         """What was drawn, short and JSON-ready: goes into `meta.scenario` and the card's plots."""
+
+
+class Guarded(Protocol):
+    """The part of a domain that judges commands."""
+
+    def check(self, state: Any, command: str) -> Verdict: ...
 
 
 @runtime_checkable
@@ -195,6 +215,40 @@ def explanation(domain: Domain, state: Any, command: str) -> Explanation:
         verdict.danger in ("destructive", "forbidden"),
         verdict.allowed,
     )
+
+
+def objection(
+    domain: Guarded,
+    state: Any,
+    messages: Sequence[Mapping[str, str]],
+    command: str,
+    *,
+    confirm: bool = True,
+) -> Objection | None:
+    """What is against proposing a command in its conversation; None: nothing.
+
+    `messages` end with the person's last one; a command that ran stands as `$ LINE`. `confirm=False`
+    leaves it to the caller that somebody agrees to what the command destroys. A domain without a
+    review has the guard's word.
+    """
+    own = getattr(domain, "objection", None)
+    if own is not None:
+        found: Objection | None = own(state, messages, command, confirm=confirm)
+        return found
+    plain = getattr(domain, "review", None)
+    if plain is not None:
+        text: str | None = plain(state, messages, command)
+        return None if text is None else Objection(text, False)
+    verdict = domain.check(state, command)
+    return None if verdict.allowed else Objection(verdict.reason, True)
+
+
+def review(
+    domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], command: str
+) -> str | None:
+    """The text that a person gets instead of a command; None: it may be proposed."""
+    found = objection(domain, state, messages, command)
+    return None if found is None else found.text
 
 
 def get_domain(name: str) -> Domain:

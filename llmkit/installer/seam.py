@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.domain import Applied, Explanation
+from llmkit.domain import Applied, Explanation, Objection
 from llmkit.errors import DomainError
-from llmkit.installer import convert, explain, grounding, guard, picture, same, scenario
+from llmkit.installer import convert, explain, grounding, guard, picture, review, same, scenario
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
@@ -130,6 +130,23 @@ class InstallerDomain:
     def explanation(self, state: SystemState, command: str) -> Explanation:
         """What a command does, in sentences; its danger, and the disks that lose something."""
         return explain.explain(command, state)
+
+    def review(
+        self, state: SystemState, messages: Sequence[Mapping[str, str]], command: str
+    ) -> str | None:
+        """What a person gets instead of a proposed command; None: it may be proposed."""
+        return review.review(state, messages, command)
+
+    def objection(
+        self,
+        state: SystemState,
+        messages: Sequence[Mapping[str, str]],
+        command: str,
+        *,
+        confirm: bool = True,
+    ) -> Objection | None:
+        """As `review`, and whether another answer may do better; see installer/review.py."""
+        return review.objection(state, messages, command, confirm=confirm)
 
     def picture(self, state: SystemState) -> Picture:
         """The disks as bars, what is mounted, and the facts."""

@@ -1,0 +1,76 @@
+"""How often the review objects: to what is right (it should not), and to what is wrong.
+
+    python tests/measure_review.py corpus DATASET.jsonl [show]
+    python tests/measure_review.py answers RESULTS.jsonl [show]
+
+`corpus`: snapshots of augment; every expected command is right. `answers`: results.jsonl of an
+evaluation; an answer is right by its scores. `show` prints the objections.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from llmkit.domain import Objection, get_domain, objection
+
+
+def sort(found: Objection | None) -> str:
+    """The kind of an objection, by how it begins."""
+    if found is None:
+        return "passes"
+    for start, kind in (
+        ("That would fail", "fails"), ("Which disk", "which"), ("This would erase", "asks"),
+        ("I will not", "forbidden"), ("I could not", "BUG"),
+    ):  # fmt: skip
+        if found.text.startswith(start):
+            return kind
+    return "refused"
+
+
+def main(what: str, file: str, show: bool) -> None:
+    domain = get_domain("installer")
+    counts: Counter[tuple[str, str]] = Counter()
+    shown = defaultdict(list)
+    spent = 0.0
+    for line in Path(file).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if what == "corpus":
+            kind, command = "right", row["expected_response"].get("command")
+            state = row["meta"]["state"]
+        else:
+            command, state, scores = row["reply"]["command"], row["state"], row["scores"]
+            kind = "wrong end"
+            if scores["refusal"]["value"] == 0:
+                kind = "text due"
+            elif scores["type"]["value"] and scores["state"]["value"]:
+                kind = "right"
+        if command is None:
+            continue
+        machine = domain.from_dict(state)
+        start = time.perf_counter()
+        found = objection(domain, machine, row["messages"], command)
+        spent += time.perf_counter() - start
+        how = sort(found)
+        danger = domain.check(machine, command).danger
+        counts[kind, f"{how:9} {danger}"] += 1
+        shown[kind, how].append((row["messages"], command, found, machine))
+    total = sum(counts.values())
+    print(f"{total} commands, {1000 * spent / max(total, 1):.2f} ms each")
+    for (kind, how), number in sorted(counts.items()):
+        print(f"  {kind:10} {how:22} {number}")
+    for (kind, how), rows in shown.items():
+        if show and (kind == "right") != (how == "passes"):
+            print(f"\n== {kind}, {how}: {len(rows)}")
+            for messages, command, found, _ in rows:
+                print("---")
+                for message in messages[-4:]:
+                    print(f"   {message['role'][0]}: {message['content'][:200]!r}")
+                print(f"   > {command[:160]}\n   = {found.text if found else None}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], "show" in sys.argv[3:])
