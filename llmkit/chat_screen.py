@@ -159,10 +159,17 @@ class Screen:
 
     def _ask(self, message: str) -> Turn:
         flow = Flow(self.console.width, self._write)
-        turn = self.assistant.ask(message, flow.push)
+        written: list[str] = []
+
+        def show(piece: str) -> None:
+            written.append(piece)
+            flow.push(piece)
+
+        turn = self.assistant.ask(message, show)
         if flow.end():
             self._write("\n")
-        elif turn.command is None:
+        # what led up to a command that was not let through is not the answer
+        if turn.command is None and "".join(written).split() != turn.text.split():
             self._block(turn.text)
         return turn
 

@@ -18,7 +18,11 @@ from llmkit.client_wire import Answer, Ask
 from llmkit.config_chat import Execute
 from llmkit.domain import Explanation
 
-__all__ = ["Asker", "Assistant", "Execute", "OnText", "Ran", "Refused", "Stage", "Turn"]
+__all__ = ["CUT", "Asker", "Assistant", "Execute", "OnText", "Ran", "Refused", "Stage", "Turn"]
+
+CUT = (  # in place of a command that does not end
+    "The answer became too long and was cut off, so nothing was run. Please ask for less at once."
+)
 
 
 @dataclass(frozen=True, slots=True)

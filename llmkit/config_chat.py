@@ -24,6 +24,22 @@ from llmkit.config_model import ModelConfig
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
 
 
+@dataclass(config=STRICT)
+class RetryConfig:
+    """How an answer is drawn anew in place of a command that could never work; its seeds are 1, 2, …"""
+
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)]
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+@dataclass(config=STRICT)
+class ChatAskConfig(AskConfig):
+    """What the chat sends. `tries` counts the first answer."""
+
+    tries: Positive
+    retry: RetryConfig
+
+
 class Execute(Enum):
     """Where a command runs."""
 
@@ -64,7 +80,7 @@ class ChatConfig(MachineConfig):
     adapter: Text
     server: ServerConfig
     client: ClientConfig
-    ask: AskConfig
+    ask: ChatAskConfig
     execute: Execute
     allow_installed: Flag
     script: FilePath | None

@@ -20,6 +20,7 @@ from llmkit.config import (
     Resume,
     Text,
 )
+from llmkit.config_chat import RetryConfig
 from llmkit.config_engine import AnyEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -57,6 +58,9 @@ class EvaluateConfig(MachineConfig):
     backend: Backend
     remote: RemoteConfig
     grounded: Flag
+    review: Flag
+    tries: Positive
+    retry: RetryConfig
     scorers: Annotated[list[Text], Field(min_length=1)]
     rank_by: Text
     limit: Positive | None

@@ -1,6 +1,7 @@
 """Let a model answer test cases, and score its answers.
 
     python -m llmkit.evaluate adapter=trained/mine limit=50
+    python -m llmkit.evaluate review=true tries=4 output_dir=evaluations/reviewed
     python -m llmkit.evaluate rescore=evaluations/smollm2-135m
     python -m llmkit.evaluate compare=[evaluations/a,evaluations/b]
     python -m llmkit.evaluate sweep_dir=trained output_dir=evaluations/all
@@ -16,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from llmkit.errors import ConfigError, LlmkitError
 from llmkit.evaluate_cases import load_cases, machine_of, to_dict
 from llmkit.evaluate_compare import NO_WINNER, compare
 from llmkit.evaluate_files import REPORT, hash_of, open_run, read_results, write_results
+from llmkit.evaluate_review import Reviewed, judge
+from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
 from llmkit.output import write_whole
@@ -102,6 +106,7 @@ def _note(adapter: Path, cfg: EvaluateConfig, cases: Sequence[Case], report: Rep
     talks = len({case.conversation for case in cases})
     grounded = ", grounded" if cfg.grounded else ""
     grounded += ", int8" if _rounded(cfg.engine) else ""
+    grounded += f", reviewed, {cfg.tries} tries" if cfg.review else ""
     note_scores(
         adapter, f"{file} ({len(cases)} cases of {talks} conversations{grounded})",
         report["scores"],
@@ -135,8 +140,14 @@ def _evaluate(
         def answers() -> Answers:
             return local(cfg, domain, path)
 
+    if cfg.review:
+        who |= {"review": True, "tries": cfg.tries, "retry": asdict(cfg.retry)}
+
+    def reviewed() -> Answers:
+        return Reviewed(answers(), judge(domain), tries=cfg.tries, retry=cfg.retry)
+
     return run(
-        cases, answers, domain, folder, who,
+        cases, reviewed if cfg.review else answers, domain, folder, who,
         scorers=cfg.scorers, rank_by=cfg.rank_by, max_tokens=cfg.max_tokens,
         temperature=cfg.temperature, resume=cfg.resume is Resume.auto,
         samples=cfg.bootstrap, seed=cfg.seed,
@@ -265,6 +276,9 @@ def finish(
         "identity": dict(what),
         "run": run_info(),
     }
+    if "review" in what:
+        names = list(results[0].scores) if results else []
+        report["review"] = review_summary(results, domain, names, rank_by)
     write_results(folder, results, domain)
     write_report(folder, results, report, rank_by=rank_by)
     write_whole(folder / REPORT, json.dumps(report, indent=2, default=str) + "\n")

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,7 @@ from llmkit.config_evaluate import RemoteConfig
 from llmkit.config_prompt import CallStyle, ContextPosition, PromptOptions
 from llmkit.domain import Domain
 from llmkit.errors import LlmkitError, MissingExtra
-from llmkit.evaluate_run import Answer, OnAnswer
+from llmkit.evaluate_run import Answer, OnAnswer, Sampling
 from llmkit.prompt import FORMAT, system_prompt_text
 from llmkit.score import Case
 
@@ -57,7 +58,9 @@ class Remote:
             turns[-1]["content"] = f"{case.system_context.strip()}\n\n{turns[-1]['content']}"
         return [{"role": "system", "content": "\n\n".join(parts)}, *turns]
 
-    def answer(self, cases: Sequence[Case], on_answer: OnAnswer) -> None:
+    def answer(
+        self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
+    ) -> None:
         key = os.environ.get(self.cfg.key_env, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         with (
@@ -65,7 +68,8 @@ class Remote:
             ThreadPoolExecutor(self.cfg.concurrency) as pool,
         ):
             places = {
-                pool.submit(self._ask, client, case): place for place, case in enumerate(cases)
+                pool.submit(self._ask, client, case, sampling): place
+                for place, case in enumerate(cases)
             }
             try:
                 for future in as_completed(places):
@@ -74,7 +78,7 @@ class Remote:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _ask(self, client: Any, case: Case) -> Answer:
+    def _ask(self, client: Any, case: Case, sampling: Sampling | None) -> Answer:
         messages = self.messages(case)
         body: dict[str, Any] = {
             "model": self.cfg.model,
@@ -82,7 +86,9 @@ class Remote:
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
         }
-        if self.seed is not None and self.temperature > 0:
+        if sampling is not None:
+            body |= asdict(sampling)
+        elif self.seed is not None and self.temperature > 0:
             body["seed"] = self.seed
         url = f"{self.cfg.base_url.rstrip('/')}/chat/completions"
         for attempt in range(self.cfg.retries + 1):

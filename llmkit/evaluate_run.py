@@ -27,8 +27,45 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is drawn anew, in place of the backend's own way."""
+
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What the model wrote, and what the domain's review says against it (None: it passed).
+
+    `seed` is None for the first try, which is the model's answer without a review.
+    """
+
+    text: str
+    finish_reason: str
+    completion_tokens: int
+    seed: int | None
+    objection: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What became of an answer that the review had something against.
+
+    `said` is the text that the person gets; None: the last of `tries`, which passed.
+    """
+
+    said: str | None
+    tries: tuple[Try, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a backend made of a case; `error` says why there is no text."""
+    """What a backend made of a case; `error` says why there is no text.
+
+    With a `review`, `text` is what the person gets in the end, and the tokens are those of all tries.
+    """
 
     prompt: str
     text: str
@@ -36,6 +73,25 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str | None = None
+    review: Review | None = None
+
+    @property
+    def raw(self) -> str:
+        """What the model wrote at first."""
+        return self.text if self.review is None else self.review.tries[0].text
+
+    def unreviewed(self) -> Answer:
+        """The model's answer, as it is without a review."""
+        if self.review is None:
+            return self
+        first = self.review.tries[0]
+        return Answer(
+            self.prompt,
+            first.text,
+            first.finish_reason,
+            self.prompt_tokens,
+            first.completion_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +113,11 @@ OnAnswer = Callable[[int, Answer], None]
 class Backend(Protocol):
     """Who answers."""
 
-    def answer(self, cases: Sequence[Case], on_answer: OnAnswer) -> None:
-        """Call `on_answer(index, answer)` once for each case, in any order."""
+    def answer(
+        self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
+    ) -> None:
+        """Call `on_answer(index, answer)` once for each case, in any order. `sampling` takes the
+        place of the backend's own temperature and seed."""
 
 
 class Local:
@@ -108,10 +167,16 @@ class Local:
         made = renderer(loaded.tokenizer, prompt, domain, adapter)
         return cls(loaded, made, engine, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
-    def answer(self, cases: Sequence[Case], on_answer: OnAnswer) -> None:
+    def answer(
+        self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
+    ) -> None:
         from llmkit.generate import Completion, Request
         from llmkit.prompt import PromptError, PromptTooLong
 
+        if sampling is None:
+            how: dict[str, Any] = {"temperature": self.temperature, "seed": self.seed}
+        else:
+            how = asdict(sampling)
         requests, places, prompts = [], [], []
         for place, case in enumerate(cases):
             try:
@@ -121,11 +186,7 @@ class Local:
                 on_answer(place, Answer("", "", "error", error=str(error)))
                 continue
             grammar = None if self.grammar is None else self.grammar(case)
-            requests.append(
-                Request(
-                    tuple(ids), self.max_tokens, self.temperature, seed=self.seed, grammar=grammar
-                )
-            )
+            requests.append(Request(tuple(ids), self.max_tokens, grammar=grammar, **how))
             places.append(place)
             prompts.append(text)
 
@@ -145,17 +206,26 @@ class Local:
 def scored(case: Case, answer: Answer, domain: Domain, scorers: Iterable[str]) -> Result:
     """An answer with its scores. No answer is a reply without words, and right by no scorer."""
     if answer.error is not None:
-        reply = Reply("text", response="", problem=answer.error)
+        reply = reply_of(answer)
         lost = Score(0.0, f"no answer: {answer.error}")
         scores = {}
         for name in scorers:
             applies = SCORERS[name](case, reply, domain).value is not None
             scores[name] = lost if applies else Score(None, "no answer")
         return Result(case, answer, reply, scores)
-    reply = parse_reply(answer.text)
+    reply = reply_of(answer)
     return Result(
         case, answer, reply, {name: SCORERS[name](case, reply, domain) for name in scorers}
     )
+
+
+def reply_of(answer: Answer) -> Reply:
+    """What an answer says. The review's own words are text, whatever they quote."""
+    if answer.error is not None:
+        return Reply("text", response="", problem=answer.error)
+    if answer.review is not None and answer.review.said is not None:
+        return Reply("text", response=answer.review.said)
+    return parse_reply(answer.text)
 
 
 def run_cases(
@@ -233,10 +303,13 @@ def _means(
 def result_to_dict(result: Result, domain: Domain) -> dict[str, Any]:
     """A line of results.jsonl."""
     reply = result.reply
+    answer = asdict(result.answer)
+    review = answer.pop("review")  # beside it, where readers of before pass over it
     return {
         **to_dict(result.case, domain),
-        "raw": result.answer.text,  # as the design names it; `answer` says how it came
-        "answer": asdict(result.answer),
+        "raw": result.answer.raw,  # as the design names it; `answer` says how it came
+        "answer": answer,
+        **({} if review is None else {"review": review}),
         "reply": {
             "type": reply.type, "command": reply.command, "response": reply.response,
             "thinking": reply.thinking, "problem": reply.problem,
@@ -249,11 +322,13 @@ def result_from_dict(
     data: Mapping[str, Any], domain: Domain, scorers: Iterable[str] | None = None
 ) -> Result:
     """The result of a line; with `scorers` its scores are made anew."""
-    case, answer = from_dict(data, domain), Answer(**data["answer"])
+    case = from_dict(data, domain)
+    review = None
+    if "review" in data:
+        tries = tuple(Try(**item) for item in data["review"]["tries"])
+        review = Review(data["review"]["said"], tries)
+    answer = Answer(**data["answer"], review=review)
     if scorers is not None:
         return scored(case, answer, domain, scorers)
-    reply = Reply("text", response="", problem=answer.error)
-    if answer.error is None:
-        reply = parse_reply(answer.text)
     scores = {name: Score(**score) for name, score in data["scores"].items()}
-    return Result(case, answer, reply, scores)
+    return Result(case, answer, reply_of(answer), scores)

@@ -39,11 +39,13 @@ def page(results: Sequence[Result], report: Mapping[str, Any], rank_by: str) -> 
         lstrip_blocks=True,
     )
     failures = [result for result in results if not passed(result, rank_by)]
+    reviewed = [result for result in results if result.answer.review is not None]
     template = environment.get_template("report.html.j2")
     return template.render(
         report=report,
         rank_by=rank_by,
         failures=failures,
+        reviewed=reviewed,
         bars=bars(report, rank_by),
         due=due,
         identity=facts(report["identity"]),
@@ -142,6 +144,10 @@ def print_table(report: Mapping[str, Any]) -> None:
         ]
         table.add_row(category, str(body["cases"]), *cells)
     console.print(table)
+    if "review" in report:
+        from llmkit.evaluate_review import lines
+
+        print(*lines(report["review"]), sep="\n")
 
 
 def print_comparison(found: Mapping[str, Any], first: object, second: object) -> None:

@@ -8,9 +8,11 @@
             assistant.run(turn.command)
 
 No command reaches the machine but through `run`, and `run` asks the guard again, on the facts of
-that moment. What the guard refuses, or calls forbidden, and what is about another device than the one
-that was named (assistant_meant.py), becomes an answer in text that names the
-devices that exist, and stands in the history as such. In the history a command that ran is `$ LINE`.
+that moment. What the domain's review has something against (the guard refuses it, it would fail, it is about
+another device than the one that was named), and what is forbidden or about the running system's own
+disks, becomes an answer in text, and stands in the history as such. A command that could never work is
+asked for again first, up to `tries` answers in all. That somebody agrees to what destroys is the chat's
+own affair: it has the disk's name typed. In the history a command that ran is `$ LINE`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 
-from llmkit.chat_types import Asker, Execute, OnText, Ran, Refused, Stage, Turn
+from llmkit.chat_types import CUT, Asker, Execute, OnText, Ran, Refused, Stage, Turn
 from llmkit.client_wire import Answer, Ask, ServerError
 from llmkit.config import AskConfig
+from llmkit.config_chat import ChatAskConfig
 from llmkit.installer import plan
 from llmkit.installer.assistant_machine import Dry, Machine, Real, Simulated
 from llmkit.installer.assistant_meant import other_device, warning
@@ -30,6 +33,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
+from llmkit.installer.review import objection
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
 from llmkit.installer.seam import domain
@@ -37,9 +41,6 @@ from llmkit.installer.state import SystemState
 
 _TOOL = "run_shell_command"
 _NOTHING_RAN = "All right, I have not run that."
-_CUT = (
-    "The answer became too long and was cut off, so nothing was run. Please ask for less at once."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,17 @@ class _Step:
 
     command: str
     undo: str | None
+
+
+class _Shown:
+    """Hands text on as it comes, and knows whether there was any: nobody is shown two answers."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text, self.any = on_text, False
+
+    def __call__(self, piece: str) -> None:
+        self.any = self.any or bool(piece.strip())
+        self._on_text(piece)
 
 
 def make(
@@ -103,15 +115,19 @@ class Assistant:
         """Send a message. A proposal stands open until `run` or `cancel`; the next message cancels
         it. ServerError: nothing of the message is kept."""
         ask = self.request(message)
+        shown = None if on_text is None else _Shown(on_text)
         try:
-            answer = self._ask(ask, on_text)
+            answer = self._ask(ask, shown)
         except ServerError as error:
             if error.status != 400 or len(ask.messages) < 3:
                 raise
             shorter = ask.messages[len(ask.messages) // 2 // 2 * 2 :]  # too long, perhaps
-            answer = self._ask(replace(ask, messages=shorter), on_text)
+            ask = replace(ask, messages=shorter)
+            answer = self._ask(ask, shown)
         self.history.append({"role": "user", "content": message})
-        turn = self._judged(answer, message)
+        turn, again = self._judged(answer, message)
+        if again:
+            turn = self._anew(ask, message, shown) or turn
         self.history.append({"role": "assistant", "content": self._told(turn)})
         return turn
 
@@ -119,27 +135,52 @@ class Assistant:
         """How a turn stands in the history while nobody has agreed to it."""
         return _NOTHING_RAN if turn.command is not None else turn.text or "…"
 
-    def _judged(self, answer: Answer, message: str) -> Turn:
+    def _anew(self, ask: Ask, message: str, shown: _Shown | None) -> Turn | None:
+        """What the other tries come to; None when nothing better came of them.
+
+        The server has read the question already, so that a try costs what it writes.
+        """
+        cfg = self.cfg
+        if not isinstance(cfg, ChatAskConfig):
+            return None
+        for seed in range(1, cfg.tries):
+            drawn = replace(
+                ask, temperature=cfg.retry.temperature, top_p=cfg.retry.top_p, seed=seed
+            )
+            try:
+                answer = self._ask(drawn, None if shown is None or shown.any else shown)
+            except ServerError:
+                return None  # there is an answer: the first one's objection
+            turn, again = self._judged(answer, message)
+            if not again:
+                return turn
+        return None
+
+    def _judged(self, answer: Answer, message: str) -> tuple[Turn, bool]:
+        """What a person gets, and whether it is in place of something that could never work."""
         if answer.type == "text":
             text = answer.text.strip()
-            if answer.finish_reason == "length" and (not text or text.startswith("$")):
-                text = _CUT
-            return Turn(text, answer=answer)
+            cut = answer.finish_reason == "length" and (not text or text.startswith("$"))
+            return Turn(CUT if cut else text, answer=answer), cut
         command = answer.arguments.get("command")
         if answer.tool != _TOOL or not isinstance(command, str) or not command.strip():
             return Turn(f"I was given a call of {safe(answer.tool)}, which I cannot do.",
-                        blocked=safe(answer.tool), answer=answer)  # fmt: skip
+                        blocked=safe(answer.tool), answer=answer), True  # fmt: skip
+        command = command.strip()
+        found = objection(self.state, self.history, command, confirm=False)
+        if found is not None:
+            return Turn(found.text, blocked=command, answer=answer), found.again
         turn = replace(self.consider(command), answer=answer)
         if turn.command is None or turn.explanation is None:
-            return turn
+            return turn, False
         reason = other_device(message, turn.command, self.state, self.machine.own())
         if reason:
-            return Turn(reason, blocked=turn.command, answer=answer)
+            return Turn(reason, blocked=turn.command, answer=answer), False
         careful = warning(message, turn.explanation.destroys, self.state)
         if careful:
             lines = (careful, *turn.explanation.lines)
             turn = replace(turn, explanation=replace(turn.explanation, lines=lines))
-        return turn
+        return turn, False
 
     def consider(self, command: str) -> Turn:
         """A command, judged on the machine as it is now: a proposal, or a text that says why not."""

@@ -1,0 +1,189 @@
+"""Answers as a person would get them: the domain's review between the model and the scores.
+
+    backend = Reviewed(local(cfg, domain, adapter), judge(domain), tries=4, retry=cfg.retry)
+
+A command that the review passes stands. One that could never work (it fails, the guard refuses it) is
+asked for again, by another seed each time, of all cases in question at once; the first answer that
+passes is taken, a text too. When none does, or when a person has to be asked first, the review's own
+words are the answer. `summary` says what that came to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llmkit.chat_types import CUT
+from llmkit.config_chat import RetryConfig
+from llmkit.domain import Domain, Objection, objection
+from llmkit.evaluate_run import (
+    Answer,
+    Backend,
+    OnAnswer,
+    Result,
+    Review,
+    Sampling,
+    Try,
+    reply_of,
+    scored,
+)
+from llmkit.score import Case
+
+Judge = Callable[[Case, str], Objection | None]
+
+
+def judge(domain: Domain) -> Judge:
+    """The domain's review of a command for a case."""
+
+    def found(case: Case, command: str) -> Objection | None:
+        return objection(domain, case.state, case.messages, command)
+
+    return found
+
+
+class Reviewed:
+    """A backend whose answers are reviewed; `tries` counts the first one."""
+
+    def __init__(self, backend: Backend, judge: Judge, *, tries: int, retry: RetryConfig) -> None:
+        self.backend, self.judge, self.tries, self.retry = backend, judge, tries, retry
+
+    def answer(
+        self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
+    ) -> None:
+        """Round by round: all cases, then those whose command could never work."""
+        left = [_Open(place, case) for place, case in enumerate(cases)]
+        for number in range(self.tries):
+            how = sampling
+            if number:
+                how = Sampling(self.retry.temperature, self.retry.top_p, number)
+            left = self._round(left, how, on_answer, last=number == self.tries - 1)
+            if not left:
+                return
+
+    def _round(
+        self, asked: Sequence[_Open], how: Sampling | None, on_answer: OnAnswer, *, last: bool
+    ) -> list[_Open]:
+        """One answer for each; those that are asked again."""
+        again = []
+
+        def heard(index: int, answer: Answer) -> None:
+            item = asked[index]
+            found = self._objection(item.case, answer)
+            item.heard(answer, None if how is None else how.seed, found)
+            if found is not None and found.again and not last:
+                again.append(item)
+            else:
+                on_answer(item.place, item.end(found))
+
+        self.backend.answer([item.case for item in asked], heard, how)
+        return sorted(again, key=lambda item: item.place)
+
+    def _objection(self, case: Case, answer: Answer) -> Objection | None:
+        command = reply_of(answer).command
+        if command is None:
+            return None
+        if answer.finish_reason == "length":
+            return Objection(CUT, again=True)
+        return self.judge(case, command)
+
+
+class _Open:
+    """A case on its way to an answer."""
+
+    def __init__(self, place: int, case: Case) -> None:
+        self.place, self.case = place, case
+        self.answers: list[Answer] = []
+        self.tries: list[Try] = []
+        self.words = ""  # of the first objection
+
+    def heard(self, answer: Answer, seed: int | None, found: Objection | None) -> None:
+        text = None if found is None else found.text
+        self.words = self.words or text or ""
+        self.answers.append(answer)
+        self.tries.append(
+            Try(answer.text, answer.finish_reason, answer.completion_tokens, seed, text)
+        )
+
+    def end(self, found: Objection | None) -> Answer:
+        """The answer, when nobody is asked again; `found` is against the last one."""
+        first, last = self.answers[0], self.answers[-1]
+        if not self.words:
+            return first
+        # a question belongs to the command that it is about; of those that cannot work, the first
+        # is what the model would have said
+        said = None if found is None else self.words if found.again else found.text
+        return replace(
+            last,
+            text=last.text if said is None else said,
+            finish_reason=last.finish_reason if said is None else "stop",
+            prompt_tokens=first.prompt_tokens,  # they are read once
+            completion_tokens=sum(answer.completion_tokens for answer in self.answers),
+            review=Review(said, tuple(self.tries)),
+        )
+
+
+def summary(
+    results: Iterable[Result], domain: Domain, scorers: Sequence[str], rank_by: str
+) -> dict[str, Any]:
+    """What the review came to, as JSON data.
+
+    `scores`: the mean of each scorer without and with it. `rows`: how its objections ended, with how
+    many were right (by `rank_by`) without and with it, and how many it made right and wrong.
+    `cases`: the value of each case that it had something against, without and with it.
+    """
+    pairs = [(_without(result, domain, scorers), result) for result in results]
+    touched = [(old, new) for old, new in pairs if new.answer.review is not None]
+    ends: dict[str, list[tuple[Result, Result]]] = {"another try": [], "its own words": []}
+    for old, new in touched:
+        assert new.answer.review is not None
+        ends["another try" if new.answer.review.said is None else "its own words"].append(
+            (old, new)
+        )
+    return {
+        "scores": {
+            name: {
+                "without": _mean(old.value(name) for old, _ in pairs),
+                "with": _mean(new.value(name) for _, new in pairs),
+            }
+            for name in scorers
+        },
+        "rows": [_row(end, some, rank_by) for end, some in (*ends.items(), ("all", touched))],
+        "cases": {
+            new.case.name: {"without": old.value(rank_by), "with": new.value(rank_by)}
+            for old, new in touched
+        },
+    }
+
+
+def _without(result: Result, domain: Domain, scorers: Sequence[str]) -> Result:
+    if result.answer.review is None:
+        return result
+    return scored(result.case, result.answer.unreviewed(), domain, scorers)
+
+
+def _row(end: str, pairs: Sequence[tuple[Result, Result]], rank_by: str) -> dict[str, Any]:
+    right = [(old.value(rank_by) == 1, new.value(rank_by) == 1) for old, new in pairs]
+    return {
+        "end": end,
+        "cases": len(right),
+        "right_without": sum(old for old, _ in right),
+        "right_with": sum(new for _, new in right),
+        "made_right": right.count((False, True)),
+        "made_wrong": right.count((True, False)),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """The summary in words."""
+    *ends, every = found["rows"]
+    how = ", ".join(f"{row['cases']} ended with {row['end']}" for row in ends)
+    return [
+        f"review: something against {every['cases']} first answers; {how};"
+        f" made right {every['made_right']}, made wrong {every['made_wrong']}"
+    ]

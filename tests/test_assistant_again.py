@@ -1,0 +1,140 @@
+"""The assistant asks again for a command that could never work, and shows one answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("httpx2")
+pytest.importorskip("tenacity")
+
+from llmkit.chat import asker
+from llmkit.client import Client
+from llmkit.config_chat import ChatAskConfig, RetryConfig
+from llmkit.installer.assistant import Assistant
+from tests.test_assistant import EMPTY, UEFI, Recorded, call, speaks, text
+from tests.test_chat import typed
+from tests.test_client import QUICK, Act, Told, says, streams
+
+ABSENT = "mkfs.ext4 -F /dev/nvme0n1p7"
+Meet = Callable[..., tuple[Assistant, Told]]
+
+
+@pytest.fixture
+def meet() -> Iterator[Meet]:
+    """An assistant with so many tries, whose server acts like this in turn."""
+    opened: list[Any] = []
+
+    def make(*answers: Any, tries: int = 3) -> tuple[Assistant, Told]:
+        acts = [speaks(answer) if isinstance(answer, dict) else answer for answer in answers]
+        server = Told(*acts).__enter__()
+        client = Client(server.url, QUICK)
+        opened.extend([server, client])
+        cfg = ChatAskConfig(
+            history=40, max_tokens=64, temperature=0.0, tries=tries,
+            retry=RetryConfig(temperature=0.7, top_p=0.9),
+        )  # fmt: skip
+        return Assistant(asker(client), Recorded(EMPTY), cfg), server
+
+    yield make
+    for thing in opened:
+        thing.__exit__(None, None, None)
+
+
+def leads_up(words: str, command: str) -> Act:
+    """A stream of text that ends in a command."""
+    events = [{"delta": words}, call(command)]
+    return streams(*(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))
+
+
+def how(server: Told) -> list[tuple[float, float | None, int | None]]:
+    """Temperature, top_p and seed of each request."""
+    return [
+        (body["temperature"], body.get("top_p"), body.get("seed"))
+        for body in (asked["body"] for asked in server.asked)
+    ]
+
+
+def test_the_first_answer_that_can_be_proposed_is_taken(meet: Meet) -> None:
+    """Greedy, then seeds 1 and 2; the same messages; only the taken one is in the history."""
+    assistant, server = meet(call(ABSENT), call(f"{ABSENT}1"), call("mkfs.ext4 -F /dev/sda1"))
+    turn = assistant.ask("format the root partition on sda")
+    assert turn.command == "mkfs.ext4 -F /dev/sda1" and turn.explanation is not None
+    assert how(server) == [(0.0, None, None), (0.7, 0.9, 1), (0.7, 0.9, 2)]
+    assert len({json.dumps(asked["body"]["messages"]) for asked in server.asked}) == 1
+    assert len(assistant.history) == 2
+
+
+def test_when_none_can_the_first_objection_is_the_answer(meet: Meet) -> None:
+    """So many tries and no more, and the text is about the first command."""
+    assistant, server = meet(call(ABSENT), call("mkfs.ext4 -F /dev/nvme0n1p8"))
+    turn = assistant.ask("format it")
+    assert turn.command is None and turn.blocked == ABSENT
+    assert "/dev/nvme0n1p7" in turn.text and "p8" not in turn.text
+    assert len(server.asked) == 3
+    assert assistant.history[-1] == {"role": "assistant", "content": turn.text}
+
+
+def test_text_counts_as_an_answer(meet: Meet) -> None:
+    """A try that answers in words ends the tries."""
+    assistant, server = meet(call(ABSENT), text("Which disk do you mean?"), call("lsblk"))
+    turn = assistant.ask("format it")
+    assert (turn.command, turn.text, turn.blocked) == (None, "Which disk do you mean?", None)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("answer", [text("Hello!"), call("lsblk"), call(UEFI[0])])
+def test_what_stands_is_not_asked_again(meet: Meet, answer: dict[str, Any]) -> None:
+    """Text, a command that looks, and a plan that a person has yet to confirm: one request."""
+    assistant, server = meet(answer)
+    turn = assistant.ask("set up the nvme0n1 disk, erase it")
+    assert turn.blocked is None and len(server.asked) == 1
+
+
+def test_one_try_is_one_request(meet: Meet) -> None:
+    """tries=1: the objection at once."""
+    assistant, server = meet(call(ABSENT), call("lsblk"), tries=1)
+    assert assistant.ask("format it").blocked == ABSENT
+    assert len(server.asked) == 1
+
+
+def test_half_a_command_is_asked_for_again(meet: Meet) -> None:
+    """What was cut off within a command says nothing; the next try may end."""
+    assistant, _ = meet({**text("$ rm -rf /mnt/ho"), "finish_reason": "length"}, call("lsblk"))
+    assert assistant.ask("look").command == "lsblk"
+
+
+def test_a_server_that_fails_at_a_second_try_leaves_the_first_objection(meet: Meet) -> None:
+    """There is an answer already; it is not thrown away."""
+    assistant, server = meet(call(ABSENT), says(500, {"success": False, "error": "broken"}))
+    turn = assistant.ask("format it")
+    assert turn.blocked == ABSENT and "/dev/nvme0n1p7" in turn.text
+    assert len(server.asked) == 2 and len(assistant.history) == 2
+
+
+def test_text_of_a_later_try_comes_in_pieces_once(meet: Meet) -> None:
+    """The first answer was a command, so nothing of it was shown: the text streams."""
+    assistant, server = meet(call(ABSENT), text("Which disk?"))
+    pieces: list[str] = []
+    turn = assistant.ask("format it", pieces.append)
+    assert "".join(pieces).split() == turn.text.split() == ["Which", "disk?"]
+    assert [bool(asked["body"].get("stream")) for asked in server.asked] == [True, True]
+
+
+def test_two_answers_are_never_shown(meet: Meet) -> None:
+    """After words that led up to a command nothing streams; what follows them is the answer."""
+    assistant, server = meet(leads_up("Sure:", ABSENT), text("Which disk?"))
+    shown = typed(assistant, "format it")
+    assert shown.count("Sure:") == shown.count("Which disk?") == 1
+    assert shown.index("Sure:") < shown.index("Which disk?")
+    assert [bool(asked["body"].get("stream")) for asked in server.asked] == [True, False]
+
+
+def test_an_objection_is_shown_behind_words_that_were_streamed(meet: Meet) -> None:
+    """ "Sure:" and then nothing would leave the person in the dark."""
+    assistant, _ = meet(leads_up("Sure:", ABSENT), tries=1)
+    shown = typed(assistant, "format it")
+    assert "/dev/nvme0n1p7" in shown and shown.index("Sure:") < shown.index("There is no")
