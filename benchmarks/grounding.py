@@ -1,13 +1,16 @@
 """How often a model names devices that are not there, free and grounded; and is every call valid?
 
     python benchmarks/grounding.py --requests 200 model=tiny adapter=none
-    python benchmarks/grounding.py --requests 200 adapter=data/adapters/installer-smollm2-135m
+    python benchmarks/grounding.py --requests 200 engine=continuous
+    python benchmarks/grounding.py --rows 'required, JSON' --temperatures 1.5 --seconds 300 engine=continuous
 
 Asks for absent devices, on three machines, at temperature 0 and at 1.5: without a grammar, with one,
-with a call required, and with a call required as JSON, which is held against the tool's schema by
-jsonschema. Counts the replies that were cut (no command is taken from them), broken or invalid calls
-among those that ended, commands, and commands that name an absent disk. The other arguments are
-those of llmkit.evaluate.
+with a call required, and with a call required as JSON. Counts the replies that ended (no command is
+taken from one that was cut by --max-tokens), of these those that can be read (a JSON call: by
+json.loads) and those that fit the tool's schema (a JSON call: by jsonschema, name and arguments),
+commands, commands that name an absent disk, and commands that the guard refuses, mostly for a partition
+that is not there yet. --chunk requests are made at a time; after --seconds no more are begun. The other
+arguments are those of llmkit.evaluate.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import itertools
 import json
 import re
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,7 +33,7 @@ from llmkit.config_evaluate import EvaluateConfig
 from llmkit.config_prompt import CallStyle
 from llmkit.domain import get_domain
 from llmkit.evaluate import local
-from llmkit.generate import Request
+from llmkit.generate import Completion, Request
 from llmkit.grammar import Grammars
 from llmkit.model import adapter_path
 from llmkit.reply import Reply, parse_reply
@@ -57,7 +61,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.5])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--chunk", type=int, default=50, help="requests at a time")
+    parser.add_argument("--seconds", type=float, help="begin no more of a row after so many")
     asked, overrides = parser.parse_known_args()
     with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
         values: Any = OmegaConf.to_container(compose("evaluate", overrides), resolve=True)
@@ -77,52 +83,76 @@ def main() -> None:
         messages = [{"role": "user", "content": words.format(name)}]
         prompts.append((state, renderer.prompt_ids(messages, domain.to_context(state)), machine))
     print(f"{cfg.model.name}, {adapter.name if adapter else 'no adapter'}, {style.value}")
-    print("| temperature | decoding | replies | cut | invalid | commands | absent | s |")
-    print("|---:|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| temperature | decoding | replies | complete | read | fit | commands | absent | refused | s |"
+    )
+    print("|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for temperature, label in itertools.product(asked.temperatures, asked.rows):
         choice, written = ROWS[label]
-        requests = [
-            Request(
-                tuple(ids), asked.max_tokens, temperature, seed=number,
-                grammar=choice and grammars.for_tools(
-                    [domain.tool_schema(state)], choice, written or style,
-                    thinking=renderer.options.thinking,
-                ),
+        counts, started = Counter[str](), time.monotonic()
+        for place in range(0, len(prompts), asked.chunk):
+            if asked.seconds and time.monotonic() - started > asked.seconds:
+                break
+            chunk = prompts[place : place + asked.chunk]
+            requests = [
+                Request(
+                    tuple(ids), asked.max_tokens, temperature, seed=number,
+                    grammar=choice and grammars.for_tools(
+                        [domain.tool_schema(state)], choice, written or style,
+                        thinking=renderer.options.thinking,
+                    ),
+                )
+                for number, (state, ids, _) in enumerate(chunk, place)
+            ]  # fmt: skip
+            for completion, (state, _, machine) in zip(
+                model.engine.generate(requests), chunk, strict=True
+            ):
+                counts += judged(completion, domain, state, machine, written)
+            took = time.monotonic() - started
+            print(
+                f"{place + len(chunk)} of {len(prompts)}: {dict(counts)} {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
             )
-            for number, (state, ids, _) in enumerate(prompts)
-        ]  # fmt: skip
-        started = time.monotonic()
-        done = model.engine.generate(requests)
-        took = time.monotonic() - started
-        counts = Counter[str]()
-        for completion, (state, _, machine) in zip(done, prompts, strict=True):
-            if completion.finish_reason == "length":
-                counts["cut"] += 1
-                continue
-            reply = parse_reply(completion.text)
-            counts["invalid"] += not valid(
-                completion.text, reply, domain.tool_schema(state), written
-            )
-            counts["commands"] += reply.command is not None
-            named = set(_DISK.findall((reply.command or "").replace('"', "").replace("'", "")))
-            counts["absent"] += bool(named - set(machine))
-        shown = " | ".join(str(counts[name]) for name in ("cut", "invalid", "commands", "absent"))
-        print(f"| {temperature:g} | {label} | {len(done)} | {shown} | {took:.0f} |", flush=True)
+        names = ("replies", "complete", "read", "fit", "commands", "absent", "refused")
+        shown = " | ".join(str(counts[name]) for name in names)
+        print(f"| {temperature:g} | {label} | {shown} | {took:.0f} |", flush=True)
 
 
-def valid(text: str, reply: Reply, tool: Any, written: CallStyle | None) -> bool:
-    """Whether a reply that ended can be read, and as JSON fits the tool's schema."""
-    if written is not CallStyle.tool_call:
-        return reply.problem is None
-    body = (
-        text[text.index("<tool_call>") :].removeprefix("<tool_call>").removesuffix("</tool_call>")
+def judged(
+    completion: Completion, domain: Any, state: Any, machine: tuple[str, ...],
+    written: CallStyle | None,
+) -> Counter[str]:  # fmt: skip
+    """What one reply counts for."""
+    if completion.finish_reason == "length":
+        return Counter(replies=1)
+    reply = parse_reply(completion.text)
+    read, fits = valid(completion.text, reply, domain.tool_schema(state), written)
+    command = reply.command or ""
+    named = set(_DISK.findall(command.replace('"', "").replace("'", "")))
+    return Counter(
+        replies=1,
+        complete=1,
+        read=read,
+        fit=fits,
+        commands=bool(command),
+        absent=bool(named - set(machine)),
+        refused=bool(command) and not domain.check(state, command).allowed,
     )
+
+
+def valid(text: str, reply: Reply, tool: Any, written: CallStyle | None) -> tuple[bool, bool]:
+    """Whether a reply that ended can be read, and whether it fits the tool's schema as JSON."""
+    if written is not CallStyle.tool_call:
+        return reply.problem is None, reply.problem is None
+    body = text.strip().removeprefix("<tool_call>").removesuffix("</tool_call>")
     try:
         call = json.loads(body)
     except ValueError:
-        return False
-    fits = Draft202012Validator(tool["parameters"]).is_valid(call["arguments"])
-    return fits and call["name"] == tool["name"] and reply.command is not None
+        return False, False
+    fits = isinstance(call, dict) and set(call) == {"name", "arguments"}
+    fits = fits and Draft202012Validator(tool["parameters"]).is_valid(call["arguments"])
+    return True, fits and call["name"] == tool["name"] and reply.command is not None
 
 
 if __name__ == "__main__":
