@@ -3,9 +3,9 @@
     backend = Reviewed(local(cfg, domain, adapter), judge(domain), tries=4, retry=cfg.retry)
 
 A command that the review passes stands. One that could never work (it fails, the guard refuses it) is
-asked for again, by another seed each time, of all cases in question at once; the first answer that
-passes is taken, a text too. When none does, or when a person has to be asked first, the review's own
-words are the answer. `summary` says what that came to.
+asked for again, by another seed each time, of all cases in question at once, and the first one that
+passes is taken. A try in text ends that: no command is due. Then, when none passes, and when a person
+has to be asked first, the review's own words are the answer. `summary` says what that came to.
 """
 
 from __future__ import annotations
@@ -110,9 +110,11 @@ class _Open:
         first, last = self.answers[0], self.answers[-1]
         if not self.words:
             return first
-        # a question belongs to the command that it is about; of those that cannot work, the first
-        # is what the model would have said
-        said = None if found is None else self.words if found.again else found.text
+        said = None
+        if found is not None:  # a question belongs to the command that it is about
+            said = self.words if found.again else found.text
+        elif reply_of(last).command is None and self.words != CUT:
+            said = self.words  # known to be true, where the text was drawn
         return replace(
             last,
             text=last.text if said is None else said,

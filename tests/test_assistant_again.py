@@ -78,11 +78,11 @@ def test_when_none_can_the_first_objection_is_the_answer(meet: Meet) -> None:
     assert assistant.history[-1] == {"role": "assistant", "content": turn.text}
 
 
-def test_text_counts_as_an_answer(meet: Meet) -> None:
-    """A try that answers in words ends the tries."""
-    assistant, server = meet(call(ABSENT), text("Which disk do you mean?"), call("lsblk"))
+def test_a_text_ends_the_tries_and_the_objection_stands(meet: Meet) -> None:
+    """What was drawn may be untrue; that the device is not there is not."""
+    assistant, server = meet(call(ABSENT), text("nvme0n1p7 holds Windows."), call("lsblk"))
     turn = assistant.ask("format it")
-    assert (turn.command, turn.text, turn.blocked) == (None, "Which disk do you mean?", None)
+    assert turn.command is None and turn.blocked == ABSENT and "There is no" in turn.text
     assert len(server.asked) == 2
 
 
@@ -103,8 +103,10 @@ def test_one_try_is_one_request(meet: Meet) -> None:
 
 def test_half_a_command_is_asked_for_again(meet: Meet) -> None:
     """What was cut off within a command says nothing; the next try may end."""
-    assistant, _ = meet({**text("$ rm -rf /mnt/ho"), "finish_reason": "length"}, call("lsblk"))
+    cut = {**text("$ rm -rf /mnt/ho"), "finish_reason": "length"}
+    assistant, _ = meet(cut, call("lsblk"), cut, text("Which folder?"))
     assert assistant.ask("look").command == "lsblk"
+    assert assistant.ask("delete it").text == "Which folder?"
 
 
 def test_a_server_that_fails_at_a_second_try_leaves_the_first_objection(meet: Meet) -> None:
@@ -115,22 +117,20 @@ def test_a_server_that_fails_at_a_second_try_leaves_the_first_objection(meet: Me
     assert len(server.asked) == 2 and len(assistant.history) == 2
 
 
-def test_text_of_a_later_try_comes_in_pieces_once(meet: Meet) -> None:
-    """The first answer was a command, so nothing of it was shown: the text streams."""
-    assistant, server = meet(call(ABSENT), text("Which disk?"))
-    pieces: list[str] = []
-    turn = assistant.ask("format it", pieces.append)
-    assert "".join(pieces).split() == turn.text.split() == ["Which", "disk?"]
-    assert [bool(asked["body"].get("stream")) for asked in server.asked] == [True, True]
-
-
 def test_two_answers_are_never_shown(meet: Meet) -> None:
-    """After words that led up to a command nothing streams; what follows them is the answer."""
+    """Only the first try streams; what is shown behind its words is the objection, once."""
     assistant, server = meet(leads_up("Sure:", ABSENT), text("Which disk?"))
     shown = typed(assistant, "format it")
-    assert shown.count("Sure:") == shown.count("Which disk?") == 1
-    assert shown.index("Sure:") < shown.index("Which disk?")
+    assert shown.count("Sure:") == shown.count("There is no") == 1
+    assert "Which disk?" not in shown
     assert [bool(asked["body"].get("stream")) for asked in server.asked] == [True, False]
+
+
+def test_a_later_proposal_is_shown_once(meet: Meet) -> None:
+    """The command that is taken, and nothing of those before it."""
+    assistant, _ = meet(call(ABSENT), call("lsblk -f"))
+    shown = typed(assistant, "look", "c")
+    assert shown.count("lsblk -f") == 1 and "nvme0n1p7" not in shown
 
 
 def test_an_objection_is_shown_behind_words_that_were_streamed(meet: Meet) -> None:

@@ -68,14 +68,14 @@ def test_a_command_that_can_never_work_is_asked_for_again() -> None:
     told = Told(
         {(a, None): "$ never a", (a, 1): "$ lsblk",
          (b, None): "$ lsblk",
-         (c, None): "$ never c", (c, 1): "$ never c1", (c, 2): "Which disk?",
+         (c, None): "$ never c", (c, 1): "$ never c1", (c, 2): "$ lsblk -f",
          (d, None): "Hello."}
     )  # fmt: skip
     found = answered(Reviewed(told, by_word, tries=4, retry=RETRY))
     assert told.rounds == [
         ([a, b, c, d], None), ([a, c], Sampling(0.7, 0.9, 1)), ([c], Sampling(0.7, 0.9, 2))
     ]  # fmt: skip
-    assert [answer.text for answer in found] == ["$ lsblk", "$ lsblk", "Which disk?", "Hello."]
+    assert [answer.text for answer in found] == ["$ lsblk", "$ lsblk", "$ lsblk -f", "Hello."]
     assert [answer.raw for answer in found] == ["$ never a", "$ lsblk", "$ never c", "Hello."]
     assert [answer.completion_tokens for answer in found] == [10, 5, 15, 5]
     assert found[1].review is None and found[3].review is None
@@ -97,6 +97,24 @@ def test_a_question_is_put_at_once() -> None:
         "Shall I really ask for sda?", "Shall I really ask for sdb?"
     ]  # fmt: skip
     assert len(told.rounds) == 2
+
+
+def test_a_text_ends_the_tries_and_the_reviews_words_stand() -> None:
+    """What was drawn may be untrue; what the review says of the first command is not. After an answer
+    that was cut off nothing is known, so the text is taken."""
+    told = Told({(CASES[0].name, None): "$ never", (CASES[0].name, 1): "sdz holds Windows."})
+    (answer,) = answered(Reviewed(told, by_word, tries=4, retry=RETRY), CASES[:1])
+    assert answer.text == "never cannot work:\n$ lsblk" and len(told.rounds) == 2
+    assert answer.review is not None
+    assert [item.objection for item in answer.review.tries] == [answer.text, None]
+
+    class Long(Told):
+        def answer(self, cases: Any, on_answer: Any, sampling: Any = None) -> None:
+            first = Answer("prompt", "$ rm -rf /mnt/ho", "length", 10, 5)
+            on_answer(0, first if sampling is None else Answer("prompt", "Hello.", "stop", 10, 5))
+
+    (answer,) = answered(Reviewed(Long({}), by_word, tries=4, retry=RETRY), CASES[:1])
+    assert answer.text == "Hello."
 
 
 def test_what_was_cut_off_is_no_command() -> None:
@@ -258,7 +276,7 @@ def test_the_summary_counts_what_was_won_and_lost() -> None:
     results = [
         scripted(due[0], "$ never", None),  # wrong → the review's text: right
         scripted(due[1], "$ never", "$ lsblk"),  # wrong → another command: wrong
-        scripted(wants[0], "$ never", "No."),  # wrong → wrong
+        scripted(wants[0], "$ never", "$ true"),  # wrong → another command: wrong
         scripted(due[2], "Hello.", None),  # nothing to say: right
     ]
     found = summary(results, DOMAIN, ["state", "type"], "state")

@@ -51,17 +51,6 @@ class _Step:
     undo: str | None
 
 
-class _Shown:
-    """Hands text on as it comes, and knows whether there was any: nobody is shown two answers."""
-
-    def __init__(self, on_text: OnText) -> None:
-        self._on_text, self.any = on_text, False
-
-    def __call__(self, piece: str) -> None:
-        self.any = self.any or bool(piece.strip())
-        self._on_text(piece)
-
-
 def make(
     ask: Asker,
     cfg: AskConfig,
@@ -115,19 +104,18 @@ class Assistant:
         """Send a message. A proposal stands open until `run` or `cancel`; the next message cancels
         it. ServerError: nothing of the message is kept."""
         ask = self.request(message)
-        shown = None if on_text is None else _Shown(on_text)
         try:
-            answer = self._ask(ask, shown)
+            answer = self._ask(ask, on_text)
         except ServerError as error:
             if error.status != 400 or len(ask.messages) < 3:
                 raise
             shorter = ask.messages[len(ask.messages) // 2 // 2 * 2 :]  # too long, perhaps
             ask = replace(ask, messages=shorter)
-            answer = self._ask(ask, shown)
+            answer = self._ask(ask, on_text)
         self.history.append({"role": "user", "content": message})
         turn, again = self._judged(answer, message)
         if again:
-            turn = self._anew(ask, message, shown) or turn
+            turn = self._anew(ask, message, turn)
         self.history.append({"role": "assistant", "content": self._told(turn)})
         return turn
 
@@ -135,26 +123,29 @@ class Assistant:
         """How a turn stands in the history while nobody has agreed to it."""
         return _NOTHING_RAN if turn.command is not None else turn.text or "…"
 
-    def _anew(self, ask: Ask, message: str, shown: _Shown | None) -> Turn | None:
-        """What the other tries come to; None when nothing better came of them.
+    def _anew(self, ask: Ask, message: str, first: Turn) -> Turn:
+        """What the other tries come to: a proposal, or the first turn where they come to none.
 
-        The server has read the question already, so that a try costs what it writes.
+        A try that answers in text says that no command is due. The text itself is not shown: it was
+        drawn, where that of the objection is known to be true. Nothing of a try is shown as it comes,
+        so nobody sees two answers. The server has read the question already: a try costs what it writes.
         """
         cfg = self.cfg
         if not isinstance(cfg, ChatAskConfig):
-            return None
+            return first
         for seed in range(1, cfg.tries):
             drawn = replace(
                 ask, temperature=cfg.retry.temperature, top_p=cfg.retry.top_p, seed=seed
             )
             try:
-                answer = self._ask(drawn, None if shown is None or shown.any else shown)
+                answer = self._ask(drawn, None)
             except ServerError:
-                return None  # there is an answer: the first one's objection
+                return first
             turn, again = self._judged(answer, message)
             if not again:
-                return turn
-        return None
+                said = answer.type == "text" and first.blocked is not None
+                return first if said else turn
+        return first
 
     def _judged(self, answer: Answer, message: str) -> tuple[Turn, bool]:
         """What a person gets, and whether it is in place of something that could never work."""
