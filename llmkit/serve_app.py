@@ -16,15 +16,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from llmkit.serve_commands import CommandRequest
 from llmkit.serve_domain import Asked, Commands
 from llmkit.serve_http import State, body_of, error_body, error_response, watch
-from llmkit.serve_openapi import ROUTES, document
+from llmkit.serve_openapi import add_route, document
 from llmkit.serve_page import add_page
 from llmkit.serve_pool import Event, Pool, take
 from llmkit.serve_schema import (
     ApiError,
     ChatRequest,
-    CommandRequest,
     GenerateRequest,
     parse,
 )
@@ -151,7 +151,7 @@ class Routes:
         return await self._answer(request, job, whole, streamed)
 
     async def check(self, request: Request) -> Response:
-        """What the guard says of a command on a machine, and what it would do."""
+        """What is said against a command on a machine, and what it would do."""
         return await self._domain("check", request)
 
     async def apply(self, request: Request) -> Response:
@@ -162,7 +162,10 @@ class Routes:
 
     async def _domain(self, what: Asked, request: Request) -> Response:
         body = parse(CommandRequest, await self._body(request))
-        found = await self.commands.ask(what, body.state, body.command)
+        turns = body.turns(self.state.cfg.limits)
+        found = await self.commands.ask(
+            what, body.state, body.command, messages=turns, confirm=body.confirm
+        )
         return JSONResponse({"success": True, **found})
 
     async def _body(self, request: Request) -> bytes:
@@ -285,13 +288,7 @@ def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voice
         "/domain/apply": routes.apply,
     }
     for path, handler in handlers.items():
-        told = ROUTES[path]
-        app.add_api_route(
-            path, handler, methods=["GET" if told.asks is None else "POST"], response_model=None,
-            response_class=PlainTextResponse if told.text else JSONResponse,
-            openapi_extra=told.request(path), responses=told.responses(path),
-        )  # fmt: skip
-
+        add_route(app, path, handler)
     add_page(app, state, commands)
 
     async def refused(request: Request, error: Exception) -> Response:

@@ -2,8 +2,11 @@
 
     commands = Commands("installer", seconds=5, waiting=16)
     await commands.ask("check", state, command)     # {"allowed": …, "reason": …, …}
+    await commands.ask("check", state, command, messages=[{"role": "user", "content": "erase sdb"}])
     commands.end()
 
+With the conversation that a command was proposed in, what is against it there counts as the guard's
+word does (`llmkit.domain.objection`): the line may be about another disk than the one that was named.
 Nothing is kept of a machine and nothing real is touched. Lines come from anywhere: one can be
 written whose effect takes years or all memory to follow (`x=$x$x` in a loop). So a child follows
 them, with a bound on its memory, and is killed when it takes too long; the next line gets a new one.
@@ -19,17 +22,18 @@ import multiprocessing
 import resource
 import signal
 import threading
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 import orjson
 
-from llmkit.domain import Domain, Verdict, explanation, get_domain
+from llmkit.domain import Domain, Objection, Verdict, explanation, get_domain, objection
 from llmkit.errors import DomainError
 from llmkit.picture import picture
+from llmkit.serve_commands import RefusedBy
 from llmkit.serve_schema import ApiError
 
 log = logging.getLogger(__name__)
@@ -54,9 +58,16 @@ class Commands:
         self._ended = False
 
     async def ask(
-        self, what: Asked, state: Mapping[str, Any] | str, command: str
+        self,
+        what: Asked,
+        state: Mapping[str, Any] | str,
+        command: str,
+        *,
+        messages: Sequence[Mapping[str, str]] | None = None,
+        confirm: bool = True,
     ) -> dict[str, Any]:
-        """The answer's fields. `state` is the domain's JSON, or a system context.
+        """The answer's fields. `state` is the domain's JSON, or a system context; `messages` are
+        the conversation, where there is one, and `confirm` asks for consent in it.
 
         Raises ApiError: 400 for a state that cannot be or a line that cannot be followed in time,
         429 when too many wait.
@@ -64,7 +75,12 @@ class Commands:
         if self._waiting >= self._most:
             raise ApiError(429, f"{self._most} commands wait already", "queue_full", retry_after=1)
         try:
-            message = orjson.dumps({"what": what, "state": state, "command": command})
+            message = orjson.dumps(
+                {
+                    "what": what, "state": state, "command": command, "messages": messages,
+                    "confirm": confirm,
+                }
+            )  # fmt: skip
         except TypeError as error:  # an integer beyond 64 bits
             raise ApiError(400, f"the body cannot be handled: {error}") from error
         self._waiting += 1
@@ -154,12 +170,23 @@ def answer_all(name: str, connection: Connection) -> None:
             connection.send_bytes(answered(domain, **asked))
 
 
-def answered(domain: Domain, what: Asked, state: Mapping[str, Any] | str, command: str) -> bytes:
+def answered(
+    domain: Domain,
+    what: Asked,
+    state: Mapping[str, Any] | str,
+    command: str,
+    messages: Sequence[Mapping[str, str]] | None = None,
+    confirm: bool = True,
+) -> bytes:
     """The answer as JSON: {"answer": …}, or {"status": …, "message": …}."""
     try:
         read: Any = domain.parse_context if isinstance(state, str) else domain.from_dict
         found = read(state)
-        made = {"check": check, "apply": apply, "show": show}[what](domain, found, command)
+        if what == "show":
+            made = show(domain, found)
+        else:
+            against = _judged(domain, found, command, messages, confirm)
+            made = {"check": check, "apply": apply}[what](domain, found, command, against)
         return orjson.dumps({"answer": made})
     except DomainError as error:
         return orjson.dumps({"status": 400, "message": f"state: {error}"})
@@ -178,19 +205,62 @@ def _failed(what: str) -> bytes:
     return orjson.dumps({"status": 500, "message": "the command could not be followed"})
 
 
-def check(domain: Domain, state: Any, command: str) -> dict[str, Any]:
-    """The guard's verdict, and what the command would do."""
-    return _told(domain, domain.check(state, command), state, command)
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The guard's verdict, and what stands against a command; `by` is None where nothing does."""
+
+    verdict: Verdict
+    by: RefusedBy | None = None
+    reason: str = ""
+    again: bool = False
 
 
-def apply(domain: Domain, state: Any, command: str) -> dict[str, Any]:
-    """The machine after a command, which is not run when the guard refuses it."""
+def _judged(
+    domain: Domain,
+    state: Any,
+    command: str,
+    messages: Sequence[Mapping[str, str]] | None,
+    confirm: bool,
+) -> Judged:
+    """The guard first; then, in a conversation, whether the line is what was asked for and can work;
+    last, whether somebody agreed to what it destroys."""
     verdict = domain.check(state, command)
+    if messages is None:
+        if verdict.allowed:
+            return Judged(verdict)
+        return Judged(verdict, "guard", verdict.reason, True)
+    found = objection(domain, state, messages, command, confirm=False)
+    by: RefusedBy = "review" if verdict.allowed else "guard"
+    if found is None and not verdict.allowed:  # the guard has the last word
+        found = Objection(verdict.reason, True)
+    if found is None and confirm:
+        by, found = "confirmation", objection(domain, state, messages, command)
+    return Judged(verdict) if found is None else Judged(verdict, by, found.text, found.again)
+
+
+def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str, Any]:
+    """What is said of a command, and what it would do."""
+    found = explanation(domain, state, command)
+    return {
+        "allowed": judged.by is None,
+        "refused_by": judged.by,
+        "again": judged.again,
+        "danger": str(judged.verdict.danger),
+        "missing": list(judged.verdict.missing),
+        "reason": judged.reason or judged.verdict.reason,
+        "explanation": "\n".join(found.lines),
+        "destroys": list(found.destroys),
+        "needs_confirmation": found.needs_confirmation,
+    }
+
+
+def apply(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str, Any]:
+    """The machine after a command, which is not run when something is against it."""
     body: dict[str, Any] = {
-        **_told(domain, verdict, state, command), "applied": False,
+        **check(domain, state, command, judged), "applied": False,
         "status": None, "error": None, "stdout": None, "unmodelled": [],
     }  # fmt: skip
-    if verdict.allowed:
+    if judged.by is None:
         made = domain.apply(state, command)
         state = made.state
         body |= {
@@ -200,22 +270,9 @@ def apply(domain: Domain, state: Any, command: str) -> dict[str, Any]:
     return {**body, "state": domain.to_dict(state), "system_context": domain.to_context(state)}
 
 
-def show(domain: Domain, state: Any, command: str) -> dict[str, Any]:
-    """The machine as JSON, as a model reads it, and as the page draws it. `command` is nothing."""
+def show(domain: Domain, state: Any) -> dict[str, Any]:
+    """The machine as JSON, as a model reads it, and as the page draws it."""
     return {
         "state": domain.to_dict(state), "system_context": domain.to_context(state),
         "picture": asdict(picture(domain, state)),
     }  # fmt: skip
-
-
-def _told(domain: Domain, verdict: Verdict, state: Any, command: str) -> dict[str, Any]:
-    found = explanation(domain, state, command)
-    return {
-        "allowed": verdict.allowed,
-        "danger": str(verdict.danger),
-        "missing": list(verdict.missing),
-        "reason": verdict.reason,
-        "explanation": "\n".join(found.lines),
-        "destroys": list(found.destroys),
-        "needs_confirmation": found.needs_confirmation,
-    }

@@ -2,24 +2,30 @@
 are read within limits of ours.
 
     document(app, keyed=True)
-    ROUTES["/generate"].responses("/generate")
+    add_route(app, "/generate", handler)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from llmkit.serve_schema import (
+from llmkit.serve_commands import (
     ApplyAnswer,
-    ChatRequest,
+    BeginAnswer,
     CheckAnswer,
     CommandRequest,
+    ShowAnswer,
+    ShowRequest,
+)
+from llmkit.serve_schema import (
+    ChatRequest,
     Failure,
     GenerateRequest,
     OpenAIFailure,
@@ -91,7 +97,19 @@ ROUTES = {
     "/v1/chat/completions": Route(_MODEL, ChatRequest, streams=True),
     "/domain/check": Route(_COMMAND, CommandRequest, CheckAnswer),
     "/domain/apply": Route(_COMMAND, CommandRequest, ApplyAnswer),
+    "/page/begin": Route((401, 503), gives=BeginAnswer),
+    "/page/show": Route(_COMMAND, ShowRequest, ShowAnswer),
 }
+
+
+def add_route(app: FastAPI, path: str, handler: Callable[..., Awaitable[Response]]) -> None:
+    """One of ROUTES, documented."""
+    told = ROUTES[path]
+    app.add_api_route(
+        path, handler, methods=["GET" if told.asks is None else "POST"], response_model=None,
+        response_class=PlainTextResponse if told.text else JSONResponse,
+        openapi_extra=told.request(path), responses=told.responses(path),
+    )  # fmt: skip
 
 
 def _json(kind: type[BaseModel] | None) -> dict[str, Any]:

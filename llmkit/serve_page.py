@@ -15,13 +15,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
 
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
 from llmkit.picture import presets
+from llmkit.serve_commands import ShowRequest
 from llmkit.serve_domain import Commands
 from llmkit.serve_http import PAGE, State, body_of
+from llmkit.serve_openapi import add_route
 from llmkit.serve_schema import parse
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -38,14 +39,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",
 }
-
-
-class ShowRequest(BaseModel):
-    """A machine: JSON as /domain/apply gives it, or the text of a system context."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    state: dict[str, Any] | str
 
 
 class Page:
@@ -100,8 +93,7 @@ def add_page(app: FastAPI, state: State, commands: Commands) -> None:
     async def file(request: Request) -> Response:
         return read(request.url.path)
 
-    add: dict[str, Any] = {"include_in_schema": False, "response_model": None}
-    for path in PAGE:
-        app.add_api_route(path, file, methods=["GET"], **add)
-    app.add_api_route("/page/begin", page.begin, methods=["GET"], **add)
-    app.add_api_route("/page/show", page.show, methods=["POST"], **add)
+    for path in PAGE:  # no part of the document: what a browser loads, not what a client asks
+        app.add_api_route(path, file, methods=["GET"], include_in_schema=False, response_model=None)
+    add_route(app, "/page/begin", page.begin)
+    add_route(app, "/page/show", page.show)

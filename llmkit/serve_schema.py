@@ -34,7 +34,9 @@ class ApiError(Exception):
     retry_after: int | None = None
 
 
-class _Model(BaseModel):
+class Strict(BaseModel):
+    """A body: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -98,7 +100,7 @@ class NamedTool(_Lenient):
     function: NamedFunction
 
 
-class NamedPlain(_Model):
+class NamedPlain(Strict):
     """The tool that must be called, without OpenAI's wrapping."""
 
     name: str
@@ -110,7 +112,7 @@ class JsonSchema(_Lenient):
     strict: bool | None = None
 
 
-class ResponseFormat(_Model):
+class ResponseFormat(Strict):
     """Text, any JSON object, or JSON as a schema says."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -137,7 +139,7 @@ Messages = Annotated[list[Message], Field(min_length=1)]
 Tokens = Annotated[Whole, Field(ge=1)]
 
 
-class _Asked(_Model):
+class _Asked(Strict):
     """What both routes take."""
 
     messages: Messages
@@ -160,9 +162,7 @@ class _Asked(_Model):
         choice: Choice | NamedTool | NamedPlain | None,
         max_tokens: int | None,
     ) -> dict[str, Any]:
-        if len(self.messages) > limits.messages:
-            said = f"{len(self.messages):,} messages, more than {limits.messages:,}"
-            raise ApiError(400, said, "too_many_messages", "messages")
+        few(self.messages, limits)
         for place, tool in enumerate(tools or ()):
             _meant(tool.parameters, f"tools.{place}.parameters")
         wanted = sampling.max_tokens if max_tokens is None else max_tokens
@@ -241,57 +241,31 @@ class ChatRequest(_Asked):
         )  # fmt: skip
 
 
-class CommandRequest(_Model):
-    """A command, and the machine that it is meant for: JSON as /domain/apply gives it, or the text
-    of a system context."""
-
-    state: dict[str, Any] | str
-    command: Annotated[str, Field(max_length=65536)]
-
-
-class CheckAnswer(_Model):
-    """What the guard says of a command, and what the command would do."""
-
-    success: Literal[True]
-    allowed: bool = Field(description="Whether it may be run.")
-    danger: str = Field(description="How bad it can be: read, change, destructive, forbidden.")
-    missing: list[str] = Field(description="What it names and is not there.")
-    reason: str = Field(description="The verdict in words, with the devices that exist.")
-    explanation: str = Field(description="What it would do; or why it fails.")
-    destroys: list[str] = Field(description="Devices on which something is lost.")
-    needs_confirmation: bool = Field(description="A person should agree to it knowingly.")
-
-
-class ApplyAnswer(CheckAnswer):
-    """The machine after a command; as it was where the guard refuses it."""
-
-    applied: bool = Field(description="False: refused, and not run.")
-    status: int | None = Field(description="Exit status; null: not known, or not run.")
-    error: str | None = Field(description="Why the first part that failed did.")
-    stdout: str | None = Field(description="What it prints; null: not known.")
-    unmodelled: list[str] = Field(description="Programs that were taken to change nothing.")
-    state: dict[str, Any] = Field(description="The machine, for the next request.")
-    system_context: str = Field(description="The machine as a model reads it.")
-
-
-class Failure(_Model):
+class Failure(Strict):
     """An error, as the earlier server told it."""
 
     success: Literal[False]
     error: str
 
 
-class OpenAIError(_Model):
+class OpenAIError(Strict):
     message: str
     type: str
     param: str | None
     code: str | None
 
 
-class OpenAIFailure(_Model):
+class OpenAIFailure(Strict):
     """An error, as OpenAI tells it."""
 
     error: OpenAIError
+
+
+def few(messages: Sequence[Message], limits: LimitsConfig) -> None:
+    """Refuse more messages than a request may have."""
+    if len(messages) > limits.messages:
+        said = f"{len(messages):,} messages, more than {limits.messages:,}"
+        raise ApiError(400, said, "too_many_messages", "messages")
 
 
 def _function(tool: Function | Tool) -> Function:

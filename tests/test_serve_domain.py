@@ -144,6 +144,130 @@ def test_a_command_that_fails_says_why(server: Running) -> None:
     assert "/dev/sda" in found["error"]
 
 
+# A command in the conversation that it was proposed in
+
+FULL = {
+    "disks": [
+        {"name": "sda", "size": 8 << 30, "signature": {"kind": "ext4"}},
+        {"name": "vdb", "size": 16 << 30},
+    ]
+}
+
+
+def in_talk(server: Running, what: str, said: list[Any], command: str, **more: Any) -> Any:
+    """Asked about FULL; `said` are messages, or texts of person and assistant in turn."""
+    messages = [
+        {"role": ("user", "assistant")[place % 2], "content": text}
+        if isinstance(text, str)
+        else text
+        for place, text in enumerate(said)
+    ]
+    body = {"state": FULL, "command": command, "messages": messages, **more}
+    answer = server.post(f"/domain/{what}", body)
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+@pytest.mark.parametrize("confirm", [True, False])
+@pytest.mark.parametrize(
+    "said", ["erase /dev/sdz", "wipe sdz please", "format /dev/nvme0n1 as ext4"]
+)
+def test_another_disk_than_the_one_that_was_named_is_not_touched(
+    server: Running, said: str, confirm: bool
+) -> None:
+    """Asked to erase a disk that is not there, a model that can name no absent one takes another. The
+    guard has nothing against that; with the conversation it is refused, and the text names both."""
+    for command in ("wipefs -a /dev/sda", "mkfs.ext4 -F /dev/sda", "mkfs.ext4 /dev/vdb"):
+        assert ask(server, "check", FULL, command)["allowed"]
+        found = in_talk(server, "check", [said], command, confirm=confirm)
+        assert (found["allowed"], found["refused_by"]) == (False, "review"), command
+        name = said.replace("/dev/", "").split()[1]
+        assert name in found["reason"] and "sda" in found["reason"]
+        done = in_talk(server, "apply", [said], command, confirm=confirm)
+        assert (done["applied"], done["status"], done["reason"]) == (False, None, found["reason"])
+        assert done["state"] == ask(server, "apply", FULL, "true")["state"]
+
+
+@pytest.mark.parametrize(
+    ("said", "agreed"), [("is sda any good?", "yes"), ("I want to install Linux", "sda")]
+)
+def test_what_nobody_gave_up_is_asked_for(server: Running, said: str, agreed: str) -> None:
+    """Refused for want of a confirmation, in the words to ask for it; the answer to them is one.
+    Whoever confirms by other means says so. Nothing is asked where nothing is lost."""
+    command = "mkfs.ext4 -F /dev/sda"
+    found = in_talk(server, "check", [said], command)
+    assert (found["allowed"], found["refused_by"]) == (False, "confirmation")
+    assert "sda" in found["reason"] and "?" in found["reason"]
+    assert found["destroys"] == ["sda"] and found["explanation"]
+    assert not in_talk(server, "apply", [said], command)["applied"]
+    for talk, more in (([said, found["reason"], agreed], {}), ([said], {"confirm": False})):
+        found = in_talk(server, "apply", talk, command, **more)
+        assert (found["allowed"], found["refused_by"], found["applied"]) == (True, None, True)
+    assert in_talk(server, "check", [said], "lsblk")["allowed"]
+
+
+def test_the_guards_word_stays_the_guards(server: Running) -> None:
+    """With and without a conversation, wherever it is said that somebody confirms."""
+    command = "mkfs.ext4 /dev/sdq"
+    for found in (
+        ask(server, "check", FULL, command),
+        in_talk(server, "check", ["format /dev/sdq"], command),
+        in_talk(server, "apply", ["format it", "Which?", "sdq"], command, confirm=False),
+    ):
+        assert (found["allowed"], found["refused_by"]) == (False, "guard")
+        assert found["missing"] == ["/dev/sdq"] and "/dev/sda" in found["reason"]
+    found = ask(server, "check", FULL, "lsblk")
+    assert (found["refused_by"], found["again"]) == (None, False)
+
+
+def test_messages_are_those_of_the_other_routes(server: Running) -> None:
+    """Parts, system messages, calls with their results, commands as `$ LINE`: a command that ran is
+    what "it" means."""
+    call = {
+        "type": "function",
+        "function": {"name": "run_shell_command", "arguments": '{"command": "lsblk"}'},
+    }
+    said = [
+        {"role": "system", "content": "You help."},
+        {"role": "user", "content": [{"type": "text", "text": text} for text in ("list ", "disks")]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "sda\nvdb\n", "tool_call_id": "1", "name": "run_shell_command"},
+        {"role": "user", "content": "erase /dev/sda, I need nothing on it"},
+    ]  # fmt: skip
+    assert in_talk(server, "check", said, "wipefs -a /dev/sda")["allowed"]
+    assert not in_talk(server, "check", said, "wipefs -a /dev/vdb")["allowed"]
+    plain = ["list the disks", "$ lsblk\n\nsda\nvdb", "erase /dev/sda, I need nothing on it"]
+    assert in_talk(server, "check", plain, "wipefs -a /dev/sda")["allowed"]
+
+
+@pytest.mark.parametrize("path", ["/domain/check", "/domain/apply"])
+def test_wrong_conversations_are_refused(server: Running, path: str) -> None:
+    """As /generate refuses them: 400 with the reason."""
+    person = {"role": "user", "content": "hello"}
+    call = {"function": {"name": "run_shell_command", "arguments": "{"}}
+    wrong: dict[str, tuple[Any, str]] = {
+        "none": ([], "messages"),
+        "no list": ("hello", "messages"),
+        "a role that is none": ([{"role": "cat", "content": "hello"}], "messages.0.role"),
+        "the assistant last": ([person, {"role": "assistant", "content": "yes"}], "user's"),
+        "too many": ([person] * 51, "51 messages"),
+        "a call that is no JSON": (
+            [person, {"role": "assistant", "tool_calls": [call]}, person], "JSON"),
+    }  # fmt: skip
+    for name, (messages, said) in wrong.items():
+        answer = server.post(path, {"state": FULL, "command": "lsblk", "messages": messages})
+        assert answer.status == 400 and said in answer.json()["error"], (name, answer.body)
+    body = {"state": FULL, "command": "lsblk", "messages": [person], "confirm": "no"}
+    assert server.post(path, body).status == 400
+
+
+def test_a_domain_without_a_review_has_its_guard(commands: Commands) -> None:
+    """A conversation changes nothing there."""
+    messages = [{"role": "user", "content": "hello"}]
+    found = asyncio.run(commands.ask("check", {}, "pass", messages=messages))
+    assert (found["allowed"], found["refused_by"]) == (True, None)
+
+
 WRONG: dict[str, tuple[Any, Any, str]] = {
     "no state": (None, "lsblk", "state"),
     "a state of an unknown shape": ({"discs": []}, "lsblk", "discs"),
