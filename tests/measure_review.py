@@ -24,7 +24,8 @@ def sort(found: Objection | None) -> str:
         return "passes"
     for start, kind in (
         ("That would fail", "fails"), ("Which disk", "which"), ("This would erase", "asks"),
-        ("I will not", "forbidden"), ("I could not", "BUG"),
+        ("The next step", "step"),
+        ("All right", "leave"), ("I will not", "forbidden"), ("I could not", "BUG"),
     ):  # fmt: skip
         if found.text.startswith(start):
             return kind

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from llmkit.domain import Objection
+from llmkit.domain import Explanation, Objection
 from llmkit.installer import review_loss
 from llmkit.installer.assistant_meant import other_device
 from llmkit.installer.explain import explain
 from llmkit.installer.guard import check_command
+from llmkit.installer.guard_names import disks_of
+from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_refer import candidates
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
+
+_WORK = ("erase", "unpartition", "table", "partition", "format")
 
 
 def review(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> str | None:
@@ -67,14 +71,48 @@ def _objection(
         return None
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
-    if not lost:
-        return None
-    consent = talk.consent({loss.disk for loss in lost}, {loss.node for loss in lost})
+    table = any(event.kind in ("unpartition", "table") for event in outcome.events)
+    if lost:
+        consent = talk.consent(
+            {loss.disk for loss in lost}, {loss.node for loss in lost}, table=table
+        )
+        text = f"This would erase {review_loss.told(lost, state)}. Shall I go ahead?"
+    else:
+        need = _worked_on(outcome, found, state)
+        if not need:
+            return None
+        consent = talk.direction(need, table=table)
+        text = _step(found, need, state)
     if consent is Consent.given:
         return None
     if consent is Consent.which:
         return Objection(_which(state), False)
-    return Objection(f"This would erase {review_loss.told(lost, state)}. Shall I go ahead?", False)
+    if consent is Consent.leave:
+        return Objection(f"All right, {_names(need)} stays as it is.", False)
+    return Objection(text, False)
+
+
+def _worked_on(outcome: Outcome, found: Explanation, state: SystemState) -> set[str]:
+    """Paths of the disks that a line partitions, formats or empties."""
+    nodes = {event.device for event in outcome.events if event.kind in _WORK and event.device}
+    disks = {
+        path for node in nodes for path in disks_of(state, node) | disks_of(outcome.state, node)
+    }
+    disks |= {f"/dev/{name}" for name in found.destroys}
+    return disks & {disk.path for disk in state.disks}
+
+
+def _step(found: Explanation, need: set[str], state: SystemState) -> str:
+    """A question about a line that loses nothing."""
+    lines = [line for line in found.lines[:4] if line]
+    told = lines[0] if len(lines) == 1 else f"{', '.join(lines[:-1])} and {lines[-1]}"
+    disks = [about(disk) for disk in state.disks if disk.path in need]
+    on = "" if all(disk in told for disk in disks) else f" (disk {' and '.join(disks)})"
+    return f"The next step {told}{on}. Is that what you want?"
+
+
+def _names(disks: set[str]) -> str:
+    return " and ".join(sorted(path.removeprefix("/dev/") for path in disks))
 
 
 def _which(state: SystemState) -> str:

@@ -22,6 +22,7 @@ from llmkit.installer.state import SystemState
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty|on it|there)\b", re.IGNORECASE)
+_PLEASE = re.compile(r"\bplease (?:confirm|agree|say)|\bsay yes\b", re.IGNORECASE)
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
 
@@ -31,6 +32,7 @@ class Consent(enum.Enum):
     given = "given"
     ask = "ask"  # the disk is clear, the wish is not
     which = "which"  # several disks could be meant
+    leave = "leave"  # the person said no
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Talk:
         own = candidates(state)
         self._only = frozenset((own[0].path,)) if len(own) == 1 else frozenset()
         self._topic: frozenset[str] | None = None
+        self._firm: frozenset[str] = frozenset()  # the disks that a command last worked on
 
     # What the conversation is about
 
@@ -74,7 +77,7 @@ class Talk:
                 found = named(turn.ran, self.state) if len(turn.ran) < 4000 else frozenset()
                 disks = self._disks(found) & _own(self.state)
                 if disks and not _looks(turn.ran, self.state):
-                    topic = disks
+                    topic = self._firm = disks
                 elif len(disks) == 1:
                     topic = topic or disks
                 pending = frozenset()
@@ -90,6 +93,10 @@ class Talk:
                 pending = self._proposed(turn.text)
         return pending or topic
 
+    def _about_it(self, need: set[str]) -> bool:
+        """Whether the conversation is about these disks, or works on them."""
+        return need <= self.topic or (bool(need) and need <= self._firm)
+
     def _proposed(self, text: str) -> frozenset[str]:
         """The disks that an assistant's text is about, when it does not leave a choice."""
         for part in (_question(text), text):
@@ -103,9 +110,8 @@ class Talk:
 
     # What the person wants
 
-    def consent(self, need: set[str], nodes: set[str]) -> Consent:
-        """Whether the loss of `nodes` on the disks `need` is wanted."""
-        before = self._turns[-1].text if self._turns else ""
+    def consent(self, need: set[str], nodes: set[str], *, table: bool) -> Consent:
+        """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too."""
         if say.doubts(self.said):
             return Consent.ask
         kept = self._kept(self.said)
@@ -114,32 +120,71 @@ class Talk:
         refs = refer(kept, self.state, self.topic)
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
-        if say.destroys(kept):
+        if say.destroys(kept) and not (table and say.only_formats(kept)):
             return self._referred(refs, need)
-        if refs.sure and refs and self._asked_which(before) and self._wished(before):
+        if refs.sure and refs and self._asked_which() and self._wished():
+            return Consent.given
+        return self._answered(kept, refs, need, nodes, table)
+
+    def _answered(
+        self, kept: str, refs: Refs, need: set[str], nodes: set[str], table: bool
+    ) -> Consent:
+        """An answer to the assistant's question: yes, or a short word on what was left open."""
+        plan = self._plan()
+        part = _question(plan)
+        if not plan or self._leaves_choice(part):
+            return Consent.which if plan and not refs else Consent.ask
+        asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
+        if not (self._fits(asked, need, nodes) if asked else self._about_it(need)):
+            return Consent.ask
+        if table and say.only_formats(plan):
+            return Consent.ask
+        if say.agrees(kept):
+            speaks = say.destroys(plan) or _USES.search(plan)
+            return Consent.given if speaks else Consent.ask
+        short = len(kept.split()) <= 5
+        return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def direction(self, need: set[str], *, table: bool) -> Consent:
+        """Whether a line that formats or partitions and loses nothing is about the right disks, and
+        comes where the person neither asks nor refuses."""
+        if say.doubts(self.said):
+            return Consent.ask
+        kept = self._kept(self.said)
+        if not kept:
+            return Consent.leave
+        if table and say.only_formats(kept):
+            return Consent.ask
+        if not (
+            say.destroys(kept) or say.agrees(kept) or say.goes_on(kept) or refer(kept, self.state)
+        ):
+            return Consent.ask
+        refs = refer(kept, self.state, self.topic)
+        if refs and refs.sure:
+            return Consent.given if need <= refs.disks else Consent.ask
+        if self._about_it(need):
             return Consent.given
         plan = self._plan()
-        if plan and say.agrees(kept):
-            part = _question(plan)
-            asked = refer(part, self.state, self.topic) if named(part, self.state) else refer(
-                plan, self.state, self.topic)  # fmt: skip
-            if self._leaves_choice(part):
-                return Consent.given if refs and refs.sure else Consent.which
-            if not (say.destroys(plan) or _USES.search(plan)):
-                return Consent.ask
-            if asked and self._fits(asked, need, nodes):
-                return Consent.given
-            if not asked and need <= self.topic:
-                return Consent.given
-        return Consent.ask
+        asked = self._disks(named(plan, self.state))
+        if plan and need <= asked and say.agrees(kept) and not self._leaves_choice(_question(plan)):
+            return Consent.given
+        several = len(_own(self.state)) > 1
+        if several and not table and not refs and need == self._partitioned():
+            return Consent.given  # no other disk has anything to format
+        return Consent.which if several and (refs or not self.topic) else Consent.ask
+
+    def _partitioned(self) -> set[str]:
+        """The disks with partitions."""
+        return {disk.path for disk in candidates(self.state) if disk.partitions}
 
     def _referred(self, refs: Refs, need: set[str]) -> Consent:
         """A request that destroys; does it tell the disks?"""
         if refs and refs.sure:
             return Consent.given
-        if need <= self.topic:
+        if self._about_it(need):
             return Consent.given
-        return Consent.which if refs or not self.topic else Consent.ask
+        several = len(_own(self.state)) > 1
+        return Consent.which if several and (refs or not self.topic) else Consent.ask
 
     def _kept(self, text: str) -> str:
         """A message without its clauses of refusal; empty when a refusal has the last word."""
@@ -150,8 +195,12 @@ class Talk:
         if not kept or not any(say.destroys(piece) or self._refers(piece) for piece in kept):
             return ""
         last = max(i for i, piece in enumerate(pieces) if not say.refuses(piece))
-        later = [piece for piece in pieces[last + 1 :] if not named(piece, self.state)]
-        return "" if later else ", ".join(kept)
+        meant = refer(", ".join(kept), self.state).disks
+        for piece in pieces[last + 1 :]:
+            about = refer(piece, self.state, meant).disks
+            if not about or about & meant or not meant:
+                return ""
+        return ", ".join(kept)
 
     def _refers(self, piece: str) -> bool:
         return bool(refer(piece, self.state))
@@ -161,7 +210,7 @@ class Talk:
         if not need <= refs.disks:
             return False
         if not refs.sure:
-            return need <= self.topic
+            return self._about_it(need)
         for disk in need:
             own = {node for node in refs.nodes if disk in disks_of(self.state, node)}
             lost = {node for node in nodes if disk in disks_of(self.state, node)}
@@ -170,34 +219,42 @@ class Talk:
         return True
 
     def _plan(self) -> str:
-        """The assistant's question that the last message answers, over commands that only looked."""
+        """The assistant's question that the last message answers, over commands that only looked and
+        questions of the person's that were answered."""
+        asked = False  # whether the person's message that is gone over was a question
         for turn in reversed(self._turns):
             if turn.ran:
                 if not _looks(turn.ran, self.state):
                     return ""
+                asked = True
             elif turn.user:
-                if say.refuses(turn.text):
+                if say.refuses(turn.text) or not (asked or say.doubts(turn.text)):
                     return ""
+            elif "?" in turn.text or _PLEASE.search(turn.text):
+                return turn.text
             else:
-                return turn.text if "?" in turn.text else ""
+                asked = False
         return ""
 
     def _leaves_choice(self, part: str) -> bool:
+        """Whether a question leaves open which disk is meant."""
+        if len(_own(self.state)) < 2:
+            return False
         disks = self._disks(named(part, self.state)) & _own(self.state)
-        return bool(re.search(r"\bwhich\b", part, re.IGNORECASE)) or (
-            len(disks) > 1 and re.search(r"\bor\b", part) is not None
+        which = re.search(r"(?<!, )\bwhich\b", part, re.IGNORECASE) is not None
+        return len(disks) != 1 and (
+            which or (len(disks) > 1 and re.search(r"\bor\b", part) is not None)
         )
 
-    def _asked_which(self, before: str) -> bool:
-        plan = self._plan() or before
-        return "?" in plan and (_CHOICE.search(plan) is not None or bool(refer(plan, self.state)))
+    def _asked_which(self) -> bool:
+        plan = self._plan()
+        return _CHOICE.search(plan) is not None or bool(refer(plan, self.state))
 
-    def _wished(self, before: str) -> bool:
-        """Whether something that destroys was asked for, or is what the question is about."""
-        plan = self._plan() or before
-        return say.destroys(plan) or any(
-            turn.user and say.destroys(turn.text) for turn in self._turns
-        )
+    def _wished(self, *, plan: bool = True) -> bool:
+        """Whether something that destroys was asked for, or (`plan`) is what the question is about."""
+        if plan and say.destroys(self._plan()):
+            return True
+        return any(turn.user and say.destroys(turn.text) for turn in self._turns)
 
 
 def _own(state: SystemState) -> frozenset[str]:

@@ -126,8 +126,11 @@ def _part(
     node = disk.partition_path(number)
     part = disk.partition(number)
     assert part is not None
+    fresh = made(disk, number, ran) and not state.tree(node).known
+    if fresh:  # what shows there is of before the table, and was given up with it
+        return []
     if part.signature is None:
-        if made(disk, number, ran) or part.size <= 2 << 20:  # BIOS boot: 1 MiB
+        if part.size <= 2 << 20:  # BIOS boot: 1 MiB
             return []
         return [(disk.path, node, "partition whose content is not known")]
     return _of(disk.path, node, part.signature, state, ran)
@@ -166,7 +169,7 @@ def made(disk: Disk, number: int, ran: Sequence[str]) -> bool:
             continue
         if _ALL_NEW.search(command):
             return True
-        if _MAKES.search(command):
+        if _MAKES.search(command) and not re.search(r"\s-d\s*\d|--delete", command):
             numbers = _NUMBERS.findall(command)
             if str(number) in numbers or not numbers or "0" in numbers:
                 return True

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_words import folded, near, words
+from llmkit.installer.review_words import folded, near, only_formats, words
 from llmkit.installer.state import Disk, SystemState
 
 _SIZE = re.compile(
@@ -43,21 +43,22 @@ _SMALL = re.compile(
     rf"\b(?:smaller|smallest|smaler|littler|tiny|tiniest|(?:small|little) (?:\w+ )?{_NOUN}|"
     rf"the (?:small|little)\b(?! {_NOUN})|least (?:space|room)|less (?:space|room))\b"
 )
+_BIGGER = ("bigger", "biggest", "larger", "largest", "greater", "roomier")
+_SMALLER = ("smaller", "smallest", "littler")
+_DISK = re.compile(r"\b(?:disks?|drives?|ssd|hdd|stick)\b")
+_EMPTY = re.compile(rf"\b(?:empty|blank|unused|vacant)(?:,? (?:\w+ )?{_NOUN}\b|\W*$|[,.;])")
+_FULL = re.compile(rf"\b(?:full|used|occupied) {_NOUN}\b|\bone (?:in use|with data)\b")
+_RANKS = "first|1st|top|second|2nd|third|3rd|fourth|last|bottom"
 _RANK = re.compile(
-    rf"\b(first|1st|second|2nd|third|3rd|fourth|last)(?: (?:of (?:them|the two)|(?:\w+ )?{_NOUN})\b|\s*$)|"
-    rf"\b(?:disk|drive|number|no\.?|#) ?([1-4])\b|^(?:the )?(first|1st|second|2nd|third|3rd|last)\b"
+    rf"\b({_RANKS})(?: of (?:them|the two)| (?:\w+ )?{_NOUN})\b|\b(?:disk|drive|number|no\.?|#) ?([1-4])\b|"
+    rf"(?:^|\b(?:the|its|it's|is) )({_RANKS})(?=\W*$| (?:then|please|one)\b|,)"
 )
-_ORDER = {
-    "first": 0,
-    "1st": 0,
-    "second": 1,
-    "2nd": 1,
-    "third": 2,
-    "3rd": 2,
-    "fourth": 3,
-    "last": -1,
-}
-_OTHER = re.compile(r"\b(?:(?:the )?other|othr|ohter|not (?:this|that|the) one|else)\b")
+_ORDER = dict.fromkeys(("first", "1st", "top"), 0) | dict.fromkeys(("second", "2nd"), 1)
+_ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
+_OTHER = re.compile(
+    rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!]|"
+    r" (?:and|please|for|instead|then|as|too)\b)"
+)
 _PART = re.compile(
     r"(?<![\w/])(?:p|part(?:ition)?s? ?(?:no\.? ?|number ?|#)?)(\d{1,2})(?![\w.])|"
     r"\b(first|1st|second|2nd|third|3rd|fourth|last) part(?:ition)?\b"
@@ -105,8 +106,8 @@ def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
     nodes = named(plain, state)
     disks = frozenset(path for node in nodes for path in disks_of(state, node))
     ways = list(_ways(plain, state, topic))
-    parts = _partitions(plain, state, disks or topic)
     single = frozenset().union(*(way for way in ways if len(way) == 1))
+    parts = _partitions(plain, state, disks or single or topic)
     if _ALL.search(plain):
         return Refs(nodes, frozenset(disk.path for disk in candidates(state)))
     if disks:
@@ -114,7 +115,7 @@ def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
         return Refs(nodes if wanted == disks else nodes | single, wanted)
     if parts:
         owners = frozenset(path for node in parts for path in disks_of(state, node))
-        if not ways:
+        if not ways or owners <= single:
             return Refs(parts, owners)
     if not ways:
         return NOTHING
@@ -162,11 +163,18 @@ def _ways(plain: str, state: SystemState, topic: frozenset[str]) -> Iterable[fro
     if len(disks) > 1:
         most, least = max(d.size for d in disks), min(d.size for d in disks)
         if most != least:
-            if _BIG.search(plain):
+            if _BIG.search(plain) or _typed(plain, _BIGGER):
                 yield _paths(d for d in disks if d.size == most)
-            if _SMALL.search(plain):
+            if _SMALL.search(plain) or _typed(plain, _SMALLER):
                 yield _paths(d for d in disks if d.size == least)
+        free = _paths(d for d in disks if not d.partitions and d.signature is None)
+        if free and _EMPTY.search(plain):
+            yield free
+        if len(free) < len(disks) and _FULL.search(plain):
+            yield _paths(disks) - free
         rank = _RANK.search(plain)
+        if rank and only_formats(plain) and not _DISK.search(plain):
+            rank = None  # the first of the partitions
         if rank:
             word = rank[1] or rank[3]
             place = _ORDER[word] if word else int(rank[2]) - 1
@@ -186,6 +194,11 @@ def _ways(plain: str, state: SystemState, topic: frozenset[str]) -> Iterable[fro
                                                for p in d.partitions))  # fmt: skip
         if found:
             yield found
+
+
+def _typed(plain: str, known: Iterable[str]) -> bool:
+    """Whether one of these words stands in a text, perhaps with a wrong letter."""
+    return any(near(word, other) for word in words(plain) for other in known)
 
 
 def _paths(disks: Iterable[Disk]) -> frozenset[str]:

@@ -10,7 +10,7 @@ five letters or more is known with one wrong, missing, doubled or swapped letter
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 _WORD = re.compile(r"[a-z][a-z0-9.'’]*")
@@ -25,21 +25,22 @@ _FORMS = frozenset(
     "formatting formatted reformatting wiping wiped erasing erased erasure deleting partitioning "
     "partitioned partitions removing clearing cleared cleaning installing installation "
     "installed reinstalling overwriting overwritten destroying destroyed encrypting encrypted encryption "
-    "mkfs mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd luksformat pvcreate "
-    "vgremove lvremove pvremove userdel".split()
+    "mkfs fmt mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd luksformat pvcreate "
+    "part parts vgremove lvremove pvremove userdel".split()
 )
 _KINDS = frozenset(
     "ext2 ext3 ext4 btrfs xfs f2fs vfat fat fat32 luks lvm swap gpt mbr msdos filesystem filesystems "
     "layout".split()
 )
 _PHRASES = re.compile(
-    r"\b(?:from scratch|start (?:over|again|fresh|anew)|begin again|(?:a )?fresh\b|anew|empty it|"
+    r"\b(?:from scratch|start (?:\S+ )?(?:over|again|fresh|anew)|begin again|(?:a )?fresh\b|anew|empty it|"
     r"file ?systems?|make it empty|get rid|blank it|"
     r"use (?:all|the (?:whole|entire|full))|(?:whole|entire|full) (?:disk|drive|thing|ssd|stick)|"
     r"(?:everything|all(?: of it)?|anything|it|that|data|stuff) (?:on \S+ )?(?:can|may|should|could|must) "
     r"(?:all )?(?:go|be (?:erased|wiped|deleted|gone|lost))|"
     r"nothing (?:on it |there )?(?:is )?(?:worth|important)|"
-    r"mkfs\.\w+|new (?:partition )?table|set ?up|prepare)\b"
+    r"mkfs\.\w+|new (?:partition )?table|set ?up|prepare|"
+    r"slice (?:it |\S+ )?(?:up)?|clean slate|back to the start)\b"
 )
 _STAND_FOR_OTHERS = frozenset(  # one letter away from a word of the lists, and not that word
     "refuse refused formal former forma format's reuses instant instance crease ease phrase "
@@ -48,46 +49,73 @@ _STAND_FOR_OTHERS = frozenset(  # one letter away from a word of the lists, and 
 
 _YES = re.compile(
     r"\b(?:y|yes|yep|yea|yeah|yup|ya|aye|jo|ja|si|oui|sure|ok|okay|okey|k|kk|please|pls|plz|"
-    r"go|go (?:ahead|on|for it)|do (?:it|that|so|this|them|both)|did agree|agree[ds]?|confirm(?:ed|s)?|i do|"
+    r"go|go (?:ahead|on|for it)|do (?:it|that|so|this|them|both)|agree[ds]?|confirm(?:ed|s)?|i do|"
     r"affirmative|absolutely|right|correct|exactly|fine|perfect|sounds|good|great|of course|certainly|"
-    r"definitely|by all means|proceed|continue|carry on|let'?s|let us|with pleasure|gladly|make it so|"
-    r"as you (?:say|said|like)|you may|why not|that (?:is|was) (?:what i meant|it|right|fine)|"
-    r"that'?s (?:what i meant|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
-    r"approved?|accepted?|granted|permission|ready|begin|start|can go|may go|be erased|nothing important)\b"
+    r"definitely|by all means|proceed|continue|carry on|let's|let us|with pleasure|gladly|make it so|"
+    r"as you (?:say|said|like)|(?:you|it|they) may|must go|why not|"
+    r"that (?:is|was) (?:what i meant|it|right|fine)|"
+    r"that's (?:what i meant|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
+    r"approved?|accepted?|granted|permission|ready|begin|start|can go|may go|be erased|to go)\b"
 )
 _YES_WORDS = ("okay", "please", "correct", "exactly", "confirm", "proceed", "continue", "absolutely",
-              "perfect", "agreed", "certainly", "definitely", "course", "sure")  # fmt: skip
+              "perfect", "agreed", "certainly", "definitely", "course")  # fmt: skip
+_YES_TYPED = frozenset(
+    "siure sufre surwe sjre sre yees yse eys ys yess ye yeh yas yy oky ko suer srue yrs tes yed yds".split()
+)
+_NO_YES = re.compile(  # an answer of these is about something else
+    r"\b(?:show|list|tell|explain|look|check|print|display|describe|compare|view|let me see|"
+    r"good (?:to know|question|point)|but)\b"
+)
 _NO = re.compile(
-    r"\b(?:no|nope|nah|na|n|not|don[’']?t|dont|do not|never|wait|hold on|stop|cancel|abort|rather|forget|"
-    r"unless|neither|later|instead|without|keep|leave|skip|back out|go back|undo|hands off|won[’']?t|"
-    r"shouldn[’']?t|mustn[’']?t|can[’']?t|cannot|careful|except|only look|just look|nothing|none|"
-    r"refuse|hang on|one moment|changed my mind|preserve|safe|first tell|before (?:that|you|we|i))\b"
+    r"^n\W*$|\b(?:no|nope|nah|na|not|don't|dont|do not|never|wait|wait wait|hold on|stop|cancel|abort|forget|"
+    r"spare|protect|unless|neither|later|rather (?:not|keep|wait|look)|without|keep|leave|levae|skip|"
+    r"back out|go back|undo|hands off|won't|shouldn't|mustn't|can't|cannot|careful|except|only look|just look|nothing|"
+    r"none|refuse|hang on|one moment|changed my mind|preserve|save my|first tell|before (?:that|you|we|i)|"
+    r"untouched|as it is)\b"
+)
+_THE_OLD = (
+    r"(?:it|that|them|this|those|what|any|anything|the|my|old|of|on|is|there|swap|encryption|luks|home|data|files?|stuff|windows|"
+    r"system|content|contents|things?|disk|drive)"
 )
 _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
-    r"\b(?:no (?:problem|worries|doubt|need to (?:keep|save)|data|files?|objections?|idea)|why not|"
-    r"(?:don[’']?t|do not|dont) (?:need|want|care about|mind|worry|ask|keep)(?: (?:it|that|them|what|any|"
-    r"anything|the|data|files?|old|windows|stuff|about)\b)*|nothing (?:important|on it|there|to lose|worth|"
-    r"is on it|i need|that matters|valuable)\b|not (?:needed|important)|no longer (?:need|want)\w*|"
-    r"never mind the|without (?:swap|encryption|lvm|luks|a swap|asking)|no (?:swap|encryption|luks|lvm|"
-    r"separate \w+|home)|keep (?:going|on)|wait no more|not a problem|can[’']?t wait|no more \w+|"
-    r"not encrypted|leave (?:nothing|no)\b|to be (?:safe|sure)|just to be safe|"
-    r"not (?:sda|sdb|nvme\w*|vd[a-z]))\b"
+    r"\b(?:no (?:problem|worries|doubt|need to (?:keep|save)|data|files?|objections?|matter)|why not|"
+    rf"(?:don't|do not|dont) (?:need|want|keep)(?: {_THE_OLD})+"
+    r"(?: any ?more| any longer| either| actually| after all)?"
+    r"(?= ?(?:$|[.,;!]|and |so ))|(?:don't|do not|dont) (?:mind|worry|ask|wait|hesitate)|"
+    r"(?:don't|do not|dont) care|"
+    r"nothing (?:important|on it|there|to lose|worth|is on it|i need|that matters|valuable|to (?:keep|save))|"
+    r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
+    r"not (?:needed|important)|no longer (?:need|want)\w*|never mind the|"
+    r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
+    r"no (?:swap|encryption|luks|lvm|separate \w+|home|more \w+)|keep (?:going|on)|not a problem|can't wait|"
+    r"not encrypted|leave (?:nothing|no)\b|rather than \S+)"
 )
 _DOUBT = re.compile(
     r"\b(?:scared?|afraid|fear|worr(?:y|ied)|nervous|unsure|accident(?:ally)?|wonder(?:ing)?|"
-    r"what if|not sure|hesitat\w+|maybe|perhaps|might|lose my|losing)\b"
+    r"what if|not sure|hesitat\w+|maybe|perhaps|might|lose my|losing)\b|"
+    r", ?(?:right|rigth|rifht|correct|or not|huh|eh)\W*$"
 )
+_FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|please|pls)[ ,]+)*"
 _ASKS = re.compile(
-    r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first)[ ,]+)*"
-    r"(?:what|waht|wat|whats|why|who|whose|where|when|which|how|is|isn[’']?t|are|aren[’']?t|was|were|do|does|"
-    r"dose|did|didn[’']?t|should|shall|must|may|might|would|will|can|could|has|have|any)\b"
+    _FILLER
+    + r"(?:(?:what|waht|wat|whats|what's|why|who|whose|where|when|which|how|isn't|aren't|didn't|"
+    r"dose|does|did|should|shall|must|may|might|would|will|can|could)\b|"
+    r"do(?= (?:i|you|we|they|these|those|the disks)\b)|"
+    r"(?:is|are|was|were|has|have|any)\b(?! (?:empty|blank|fine|ok|okay|good|nothing|no|ready|clear)\b))"
     r"(?! (?:it|that|so|this|them|both)(?:\s*$|[ .!,]))"
 )
 _POLITE = re.compile(
-    r"\b(?:can|could|would|will|may|might) (?:you|u|we|i)\b(?! (?:tell|show|explain|say|see|know|undo))|"
-    r"\bcan (?:it|that) be\b|\bwould you mind\b|\bi (?:want|would like|need)\b|"
-    r"\b(?:please|pls|plz)\b|\bok(?:ay)?\?\s*$|\bright\?\s*$|\bcan (?:we|i) \w+"
+    _FILLER
+    + r"(?:(?:can|could|would|will|may) (?:you|u)\b(?! (?:\w+ )?(?:tell|show|explain|say|see|know|name|"
+    r"undo|list|describe|check|remind|recommend|suggest|help|look|first|find))|would you mind|"
+    r"(?:can|could) (?:it|that) be \w+ed)|\bok(?:ay)?\?\W*$|\bplease\?+\W*$"
 )
+_GOES_ON = re.compile(
+    r"\b(?:next|nex|nxt|nxet|on|now|then|follow\w*|step|rest|finish|mount|copy|root|efi|esp|boot|home|"
+    r"use|take|the same|too|again|also|likewise|ditto|as well|instead)\b|"
+    r"^(?:y|yes|yeah|ok|okay|sure)\b|\d ?[gm](?:i?b)?\b|^.{0,3}$"
+)
+_LAST_WORD = re.compile(r"(?:do it|do that|go ahead|go|please do|yes|just do it|go for it)\b")
 
 
 @lru_cache(maxsize=8192)
@@ -117,6 +145,12 @@ def near(word: str, known: str) -> bool:
     return len(one) == len(two) > 1 and one[0] == two[1] and one[1] == two[0] and one[2:] == two[2:]
 
 
+def typed(word: str, known: Iterable[str]) -> bool:
+    """Whether a word is one of these, perhaps with a letter wrong or doubled."""
+    plain = re.sub(r"([a-z])\1", r"\1", word)
+    return any(near(word, other) or plain != word and near(plain, other) for other in known)
+
+
 @lru_cache(maxsize=16384)
 def _is_deed(word: str) -> bool:
     word = word.removesuffix("'s")
@@ -124,7 +158,7 @@ def _is_deed(word: str) -> bool:
         return True
     if word in _STAND_FOR_OTHERS or len(word) < 4:
         return False
-    return any(near(word, known) for known in (*_DEEDS, *_FORMS))
+    return typed(word, (*_DEEDS, *_FORMS, *_KINDS))
 
 
 def destroys(text: str) -> bool:
@@ -152,23 +186,72 @@ def refuses(text: str) -> bool:
 def doubts(text: str) -> bool:
     """Whether a text asks, or fears, rather than tells. `can you erase sda?` tells."""
     plain = folded(text)
+    _, mark, rest = plain.rpartition("?")
+    if mark and _LAST_WORD.match(rest.strip(" .,!")):
+        return _DOUBT.search(rest) is not None  # it asked, and answered itself
     if _DOUBT.search(plain):
         return True
     if _POLITE.search(plain):
         return False
-    return "?" in plain or _ASKS.match(plain) is not None
+    return bool(mark) or _ASKS.match(plain) is not None
 
 
 @lru_cache(maxsize=8192)
 def agrees(text: str) -> bool:
     """Whether a message says yes to what was asked, without conditions or doubt."""
-    if refuses(text) or doubts(text):
-        return False
     plain = folded(text)
-    if _YES.search(plain):
-        return True
+    if refuses(text) or doubts(text) or _NO_YES.search(plain):
+        return False
     found = words(plain)
-    return any(near(word, known) for word in found for known in _YES_WORDS) or (
-        bool(found)
-        and found[0] in ("yse", "eys", "ys", "yess", "ye", "yeh", "yas", "yy", "oky", "ko")
+    return (
+        _YES.search(plain) is not None
+        or any(typed(word, _YES_WORDS) for word in found)
+        or any(word in _YES_TYPED for word in found[:2])
     )
+
+
+def goes_on(text: str) -> bool:
+    """Whether a text asks for what comes next, without saying what."""
+    return _GOES_ON.search(folded(text)) is not None
+
+
+_LAYS_OUT = frozenset(
+    "erase wipe partition repartition overwrite delete remove destroy reinstall install nuke zap clear "
+    "clean purge shred encrypt redo recreate partitioning partitioned wiping wiped erasing erased deleting "
+    "removing clearing installing installation sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd gpt mbr "
+    "msdos layout lvm luks part parts".split()
+)
+_MAKES = re.compile(
+    r"\b(?:make|mak|making|create|creating|new|set ?up|prepare|split|slice|cut|divide|lay|want|need|"
+    r"give|gets?|usual|throw|over|anew|scratch|again|everything|whole|entire|table|do the|blank|fresh)\b"
+)
+_DISK_WORDS = re.compile(
+    r"\b(?:disks?|drives?|dirve|disc|ssd|hdd|stick|nvme|sata|emmc|card|(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|"
+    r"mmcblk\d+))\b|\b(?:big|small|larg)\w*"
+)
+_FORMATS = ("format", "reformat", "formatted", "formatting")
+_FILE_SYSTEMS = re.compile(
+    r"\b(?:mkfs(?:\.\w+)?|fmt|mkswap|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|file ?systems?|mount)\b"
+)
+_NOUN_PARTS = re.compile(
+    r"\b(?:partition(?:s)? ?(?:number |no\.? ?|#)?(?:\d+|one|two|three)\b|"
+    r"(?:the|that|this|its|efi|esp|root|boot|first|second|third|last|larger|smaller|bigger|little|small|"
+    r"each|both|those|these) (?:\w+ )?part(?:ition)?s?\b)"
+)
+
+
+@lru_cache(maxsize=8192)
+def only_formats(text: str) -> bool:
+    """Whether a request is about file systems or mounts of partitions, and not about a disk's layout.
+
+    >>> only_formats("fat32 for partition 1 of the nvme"), only_formats("partition it, ext4")
+    (True, False)
+    """
+    plain = folded(text)
+    named = _NOUN_PARTS.search(plain) is not None
+    plain = _NOUN_PARTS.sub(" ", plain)
+    found = [word for word in words(plain) if word not in _STAND_FOR_OTHERS]
+    if _MAKES.search(plain) or any(typed(word, _LAYS_OUT) for word in found):
+        return False
+    formats = _FILE_SYSTEMS.search(plain) is not None or any(typed(w, _FORMATS) for w in found)
+    return named or (formats and not _DISK_WORDS.search(plain))
