@@ -34,6 +34,13 @@ LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C04, 0x4C05
 AUTOCLEAR, PARTSCAN = 4, 8
 ROOT = Path("/srv")  # a private tmpfs within the namespace
 SECONDS = 25  # that a script gets
+_CHECKS = {
+    "vfat": ("fsck.fat", "-n"),
+    "ext4": ("e2fsck", "-fn"),
+    "btrfs": ("btrfs", "check", "--readonly"),
+    "xfs": ("xfs_repair", "-n"),
+}
+_LINUX = ("ext4", "btrfs", "xfs")
 DROPPED = "-mknod,-sys_boot,-sys_module,-sys_rawio,-sys_time,-sys_ptrace,-syslog"
 
 
@@ -61,8 +68,6 @@ class Disk(sandbox.Disk):
         says of their content, which lsblk reads."""
         super().nodes()
         database = ROOT / "run/udev/data"
-        for path in database.iterdir():
-            path.unlink()
         for number, value in self.kernel().items():
             told = _run("blkid", "-p", "-o", "udev", self.node(number)).stdout
             lines = "".join(f"E:{line}\n" for line in told.splitlines() if "=" in line)
@@ -100,10 +105,27 @@ class Machine(sandbox.Machine):
 
     def __init__(self, disks: list[dict[str, Any]]) -> None:
         super().__init__("")
+        self._before = {row[0] for row in _mounted()}  # this machine's own, whatever their names
         self.disks: list[Any] = [Disk(each["name"], each["size"]) for each in disks]
+
+    def mounts(self) -> list[tuple[str, str, str]]:
+        """Source, target and type of what the script has mounted from its disks."""
+        names = tuple(disk.path for disk in self.disks)
+        return [
+            (source, target, kind)
+            for number, source, target, kind in _mounted()
+            if number not in self._before and source.startswith(names)
+        ]
+
+    def swaps(self) -> list[str]:
+        """What the script has in use by its stand-in for swapon."""
+        lines = (ROOT / "run/swaps").read_text().splitlines()[1:]
+        return sorted(line.split()[0] for line in lines if line)
 
     def settle(self) -> str:
         """Between two commands: what udev does, and "ok" or what is wrong."""
+        for path in (ROOT / "run/udev/data").iterdir():
+            path.unlink()
         for disk in self.disks:
             wrong = disk.stranger()
             if wrong:
@@ -174,16 +196,24 @@ class Machine(sandbox.Machine):
                 path = disk.node(number)
                 done = _run("blkid", "-p", "-o", "export", path)
                 row = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-                check = {"vfat": ("fsck.fat", "-n"), "ext4": ("e2fsck", "-fn")}.get(
-                    row.get("TYPE", ""), ()
-                )
+                check = _CHECKS.get(row.get("TYPE", ""))
                 fsck = _run(*check, path) if check else None
                 found[path] = {
                     "blkid": row,
                     "fsck": fsck and [fsck.returncode, fsck.stdout + fsck.stderr],
-                    "files": _files(path) if row.get("TYPE") == "ext4" else None,
+                    "files": _files(path) if row.get("TYPE") in _LINUX else None,
                 }
         return found
+
+
+def _mounted() -> list[tuple[str, str, str, str]]:
+    """Number, source, target and type of each mount of this namespace."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        front, _, back = line.partition(" - ")
+        kind, source, *_ = back.split()
+        found.append((front.split()[0], source, front.split()[4], kind))
+    return found
 
 
 def _run(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -226,6 +256,7 @@ def _mounts() -> bool:
         ["-t", "proc", "-o", "ro", "proc", "proc"], ["-t", "sysfs", "-o", "ro", "sysfs", "sys"],
     ):  # fmt: skip
         subprocess.run(["mount", *command], cwd=ROOT, check=True)
+    subprocess.run(["mount", "--bind", "run/swaps", "proc/swaps"], cwd=ROOT, check=True)
     for name in ("pts", "shm"):
         Path("/dev", name).mkdir()
     for name in ("ask", "answer"):

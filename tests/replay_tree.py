@@ -19,7 +19,9 @@ CALLS_INSIDE = "/var/log/calls"  # in the installed one
 SOURCE = "/live"  # where the system to copy lies in the live one
 _NOTE = '#!/bin/bash\nprintf "%s\\n" "${0##*/} $*" >>'
 
-# Never the real ones: what would end this machine, ask a person, or copy all of it.
+# Never the real ones: what would end this machine, outlive the script (swap belongs to no namespace),
+# ask a person, or copy all of it.
+_SWAPS = "Filename\tType\tSize\tUsed\tPriority\n"  # the beginning of /proc/swaps
 SHIMS = {
     **dict.fromkeys(
         ("reboot", "poweroff", "shutdown", "halt", "systemctl", "init", "telinit", "kexec",
@@ -30,6 +32,15 @@ SHIMS = {
 [ "${{*: -2}}" = "/ /mnt/" ] || {{ echo "rsync $*: only / to /mnt/ is played" >&2; exit 2; }}
 mountpoint -q /mnt || {{ echo "rsync: nothing is mounted at /mnt" >&2; exit 3; }}
 exec cp -a {SOURCE}/. /mnt/
+""",
+    "swapon": f"""{_NOTE}{CALLS}
+blkid -p -t TYPE=swap "$1" >/dev/null || {{ echo "swapon: $1: no swap signature" >&2; exit 255; }}
+printf '%s\\tpartition\\t1024\\t0\\t-2\\n' "$1" >>/run/swaps
+""",
+    "swapoff": f"""{_NOTE}{CALLS}
+grep -q "^$1\t" /run/swaps || {{ echo "swapoff: $1: Invalid argument" >&2; exit 255; }}
+left=$(grep -v "^$1\t" /run/swaps)
+printf '%s\\n' "$left" >/run/swaps
 """,
 }  # fmt: skip
 
@@ -49,6 +60,7 @@ esac; done
 /usr/bin/mkdir -p /boot/grub
 """
 INSIDE = {
+    **dict.fromkeys(("systemctl", "locale-gen"), f"{_NOTE}{CALLS_INSIDE}\n"),
     "grub-install": _LOADER,
     "grub-mkconfig": f'{_NOTE}{CALLS_INSIDE}\n[ "$1" = -o ] || exit 1\necho "# menu" >"$2"\n',
     "passwd": f"{_NOTE}{CALLS_INSIDE}\nexec /usr/sbin/usermod -p '$6$typed$by.a.person' \"$1\"\n",
@@ -110,6 +122,7 @@ def live(root: Path, fat: bool) -> None:
         if Path("/", name).is_symlink():
             (root / name).symlink_to(f"usr/{name}")
     (root / "etc/mtab").symlink_to("/proc/self/mounts")
+    (root / "run/swaps").write_text(_SWAPS)
     _scripts(root / "run/shims", SHIMS)
     # mount(8) asks these before the kernel. arch-chroot mounts devtmpfs, which has this machine's
     # own disks in it: it gets the private /dev instead.

@@ -5,7 +5,8 @@
 For the UEFI and the BIOS machine the shipped script is held against a simulated machine; the
 replay.sh that it wrote, unmodified, then runs on an image of that machine's disk, with the real
 sgdisk, parted, mkfs, mount, genfstab, arch-chroot, ln, useradd and umount. The copy is a small tree;
-passwd, grub-install, grub-mkconfig and reboot note that they were called. What sfdisk, blkid, fsck and
+passwd, grub-install, grub-mkconfig, swapon and reboot note that they were called. Three more
+installations, with their commands here, go the same way. What sfdisk, blkid, fsck and
 the files then say is compared with the simulated machine. Where the kernel cannot mount vfat, an empty
 file system of the test's own stands for the EFI partition while it is mounted (replay_vfat.py): what
 is written there, and the options in its line of fstab, are not checked then. Nothing boots the disk.
@@ -43,7 +44,9 @@ from llmkit.chat_types import Ran
 from llmkit.client import Client
 from llmkit.config_chat import ChatConfig
 from llmkit.domain import get_domain
+from llmkit.installer import plan
 from llmkit.installer.frozen import replace
+from llmkit.installer.run import run_command
 from llmkit.installer.state import Disk, SystemState
 from llmkit.stage_errors import validated
 from tests.oracle.client import obstacle
@@ -59,6 +62,64 @@ MACHINES = {
     "uefi_nvme": ("disk=nvme_single", "boot=uefi", "filesystem=ext4"),
     "bios_sata": ("disk=sata_ssd", "boot=bios", "filesystem=ext4"),
 }
+
+
+def rest(host: str, zone: str, user: str, *grub: str) -> tuple[str, ...]:
+    """The commands from the copy to the boot loader."""
+    return (
+        "rsync -aAXHx / /mnt/",
+        "genfstab -U /mnt >> /mnt/etc/fstab",
+        f"echo {host} > /mnt/etc/hostname",
+        f"arch-chroot /mnt ln -sf /usr/share/zoneinfo/{zone} /etc/localtime",
+        f"arch-chroot /mnt useradd -m -G wheel -s /bin/bash {user}",
+        f"arch-chroot /mnt passwd {user}",
+        f"arch-chroot /mnt grub-install {' '.join(grub)} && "
+        "arch-chroot /mnt grub-mkconfig -o /boot/grub/grub.cfg",
+    )
+
+
+EFI = ("--target=x86_64-efi", "--efi-directory=/boot/efi", "--bootloader-id=GRUB")
+OTHERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "swap_on_mmc": (
+        {"disks": [{"name": "mmcblk0", "size": 62537072640}]},
+        (
+            "sgdisk -Z /dev/mmcblk0 && sgdisk -n 1:0:+1G -t 1:ef00 -n 2:0:+2G -t 2:8200"
+            " -n 3:0:0 -t 3:8300 /dev/mmcblk0",
+            "mkfs.fat -F32 -n EFI /dev/mmcblk0p1 && mkswap -L swap /dev/mmcblk0p2",
+            "mkfs.ext4 -F -L root /dev/mmcblk0p3",
+            "mount /dev/mmcblk0p3 /mnt && mount --mkdir /dev/mmcblk0p1 /mnt/boot/efi"
+            " && swapon /dev/mmcblk0p2",
+            *rest("nas", "UTC", "ann", *EFI),
+            "arch-chroot /mnt systemctl enable NetworkManager",
+            "cd / && swapoff /dev/mmcblk0p2 && umount -R /mnt && reboot",
+        ),
+    ),
+    "btrfs_on_virtio_bios": (
+        {"boot_mode": "bios", "disks": [{"name": "vda", "size": 26843545600},
+                                        {"name": "vdb", "size": 53687091200}]},
+        (
+            "parted -s /dev/vdb mklabel msdos mkpart primary 1MiB 100% set 1 boot on",
+            "mkfs.btrfs -f -L system /dev/vdb1",
+            "mount /dev/vdb1 /mnt",
+            *rest("pinguin", "America/Argentina/Buenos_Aires", "omar", "--target=i386-pc", "/dev/vdb"),
+            "umount -R /mnt",
+            "reboot",
+        ),
+    ),
+    "another_nvme_after_all": (
+        {"disks": [{"name": "nvme0n1", "size": 256060514304},
+                   {"name": "nvme1n1", "size": 1000204886016}]},
+        (
+            "sgdisk -Z /dev/nvme0n1 && sgdisk -n 1:0:+512M -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/nvme0n1",
+            "wipefs -a /dev/nvme0n1",
+            "sfdisk /dev/nvme1n1 <<< $'label: gpt\nsize=600MiB, type=uefi, name=EFI\ntype=linux'",
+            "mkfs.vfat -F 32 /dev/nvme1n1p1 && mkfs.xfs -f -L root /dev/nvme1n1p2",
+            "mount /dev/nvme1n1p2 /mnt\nmount --mkdir /dev/nvme1n1p1 /mnt/boot/efi",
+            *rest("lab-01", "Asia/Tokyo", "yuki", *EFI),
+            "umount -R /mnt && reboot",
+        ),
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -134,7 +195,8 @@ class Story:
     def fstab(self) -> dict[str, list[str]]:
         """Fields by mount point."""
         lines = [line.split() for line in self.texts["/etc/fstab"].splitlines()]
-        return {fields[1]: fields for fields in lines if fields and fields[0][0] != "#"}
+        lines = [fields for fields in lines if fields and fields[0][0] != "#"]
+        return {fields[1].replace("none", "swap"): fields for fields in lines}
 
     def calls(self) -> list[str]:
         """What was called in the new system and is a stand-in there."""
@@ -159,26 +221,41 @@ def held(name: str, folder: Path) -> tuple[SystemState, SystemState]:
     return state, assistant.state
 
 
-@pytest.fixture(scope="module", params=list(MACHINES))
+def carried_out(name: str, folder: Path) -> tuple[SystemState, SystemState]:
+    """The same for commands that are given here."""
+    facts, commands = OTHERS[name]
+    before = state = SystemState.from_dict(facts)
+    log = Transcript(folder, "simulate", before.to_context())
+    for command in commands:
+        outcome = run_command(command, state)
+        assert outcome.status == 0, outcome.error
+        log.ran(Ran(command, 0), "go on")
+        state = outcome.state
+    assert not plan.problems(state)
+    return before, state
+
+
+@pytest.fixture(scope="module", params=[*MACHINES, *OTHERS])
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("replay") / request.param
-    before, after = held(request.param, folder)
+    before, after = (held if request.param in MACHINES else carried_out)(request.param, folder)
     real = {disk.name for disk in before.disks if not disk.live}
     assert all(disk.table is None for disk in before.disks if disk.name in real)
-    plan = replace(after, disks=tuple(disk for disk in after.disks if disk.name in real))
+    end = replace(after, disks=tuple(disk for disk in after.disks if disk.name in real))
     seen = replayed(
-        [{"name": disk.name, "size": disk.size} for disk in plan.disks],
+        [{"name": disk.name, "size": disk.size} for disk in end.disks],
         (folder / "replay.sh").read_text(),
     )
-    device = next(path for path, tree in plan.trees if tree.system)
-    return Story(plan, device, seen)
+    device = next(path for path, tree in end.trees if tree.system)
+    return Story(end, device, seen)
 
 
 def test_the_script_runs_to_its_end(story: Story) -> None:
     """Every command succeeds, the last one is the restart, which is not the real one, and only the
-    copy and the restart were stand-ins."""
+    copy, swap and the restart were stand-ins."""
     assert story.seen["status"] == 0, story.seen["output"]
-    assert story.seen["calls"] == ["rsync -aAXHx / /mnt/", "reboot "]
+    calls = [call for call in story.seen["calls"] if not call.startswith("swapo")]
+    assert calls == ["rsync -aAXHx / /mnt/", "reboot "] and story.seen["calls"][-1] == "reboot "
     assert story.plan.status == "rebooting"
 
 
@@ -190,22 +267,26 @@ def test_the_disk_holds_what_the_plan_said(story: Story) -> None:
 
 
 def test_the_file_systems_are_sound(story: Story) -> None:
-    """By e2fsck and fsck.fat, which only look."""
-    found = {path: row["fsck"] for path, row in story.seen["contents"].items()}
+    """By fsck.fat, e2fsck, btrfs check and xfs_repair, which only look."""
+    found = story.seen["contents"]
     assert len(found) == sum(len(disk.partitions) for disk in story.plan.disks)
-    assert [row for row in found.values() if row is None or row[0] != 0] == []
+    for row in found.values():
+        assert row["blkid"]["TYPE"] == "swap" if row["fsck"] is None else row["fsck"][0] == 0, row
 
 
 def test_fstab_names_the_file_systems_of_the_plan(story: Story) -> None:
     """Each mount point of the plan, none besides, with the UUID and the type that blkid finds."""
-    fstab = story.fstab()
-    assert sorted(fstab) == list(story.plan.tree(story.device).fstab)
-    devices = {"/": story.device, "/boot/efi": "/dev/nvme0n1p1"}
+    tree, fstab = story.plan.tree(story.device), story.fstab()
+    assert sorted(fstab) == list(tree.fstab)
+    parts = [(d, p) for d in story.plan.disks for p in d.partitions if p.signature]
+    swap = [d.partition_path(p.number) for d, p in parts if p.signature.kind == "swap"]
+    devices = {"/": story.device, "/boot/efi": tree.bootloader_device, "swap": "".join(swap)}
     for target, fields in fstab.items():
         row = story.blkid(devices[target])
         assert fields[0] == f"UUID={row['UUID']}" and fields[2] == row["TYPE"]
-        if story.seen["vfat"] or target == "/":  # genfstab wants no check of a FUSE file system
-            assert fields[5] == ("1" if target == "/" else "2")
+        if story.seen["vfat"] or target != "/boot/efi":  # genfstab has no check for FUSE
+            unchecked = row["TYPE"] in ("btrfs", "swap")  # by fsck, when the machine starts
+            assert fields[5] == ("0" if unchecked else "1" if target == "/" else "2")
 
 
 def test_the_system_is_set_up_as_planned(story: Story) -> None:
@@ -243,14 +324,16 @@ def test_the_boot_loader_goes_where_the_plan_has_it(story: Story) -> None:
     """grub-install is asked for the firmware's target, with the EFI partition mounted where it is
     told to look, or the disk; then grub.cfg is made."""
     tree = story.plan.tree(story.device)
-    install, *rest = story.calls()[1:]
-    assert story.calls()[0].startswith("passwd ") and install.startswith("grub-install ")
+    calls = [call for call in story.calls() if call.split()[0] not in ("systemctl", "locale-gen")]
+    typed, install, *rest = calls
+    assert typed == f"passwd {tree.users[0].name}" and install.startswith("grub-install ")
     if tree.bootloader == "grub-efi":
         assert "--target=x86_64-efi --efi-directory=/boot/efi" in install
         assert rest.pop(0) == f"efi {tree.bootloader_device}"
     else:
         assert tree.bootloader == "grub-bios"
         assert install == f"grub-install --target=i386-pc {tree.bootloader_device}"
+    assert "systemctl enable NetworkManager" in story.calls() or not tree.services
     assert rest == ["grub-mkconfig -o /boot/grub/grub.cfg"]
 
 
@@ -267,15 +350,15 @@ def script(folder: Path, *commands: str) -> str:
 
 def test_another_outcome_is_seen(tmp_path: Path) -> None:
     """A partition of another size, type or file system than planned is a difference."""
-    plan = SystemState(disks=(Disk("sda", SMALL[0]["size"]),))
+    state = SystemState(disks=(Disk("sda", SMALL[0]["size"]),))
     for line in ("sgdisk -n 1:0:+512M -t 1:ef00 /dev/sda", "mkfs.fat -F32 /dev/sda1"):
-        plan = plan.apply_command(line)
+        state = state.apply_command(line)
     seen = replayed(
         SMALL,
         script(tmp_path, "sgdisk -n 1:0:+511M -t 1:8300 /dev/sda", "mkfs.ext4 -q -F /dev/sda1"),
     )
     assert seen["status"] == 0, seen["output"]
-    assert [line.split()[1] for line in differences(plan, seen)] == ["size", "type", "content"]
+    assert [line.split()[1] for line in differences(state, seen)] == ["size", "type", "content"]
 
 
 @pytest.mark.parametrize(
