@@ -227,6 +227,29 @@ def test_results_keep_every_try_and_are_read_back(start: Start, tmp_path: Path) 
     assert again["scores"] == report["scores"] and again["review"] == report["review"]
 
 
+def test_a_run_that_stops_between_rounds_goes_on(start: Start, tmp_path: Path) -> None:
+    """What passed is kept; the cases that were to be asked again are asked from the first try on, and
+    the end is that of a run that nobody stopped."""
+
+    class Stops(Told):
+        def answer(self, cases: Any, on_answer: Any, sampling: Any = None) -> None:
+            if sampling is not None:
+                raise KeyboardInterrupt
+            super().answer(cases, on_answer)
+
+    whole = start("whole", Reviewed(mixed(), judge(DOMAIN), tries=2, retry=RETRY), REVIEWED)
+    cut = Stops(mixed().answers, "I see.")
+    with pytest.raises(KeyboardInterrupt):
+        start("cut", Reviewed(cut, judge(DOMAIN), tries=2, retry=RETRY), REVIEWED)
+    assert len((tmp_path / "cut/results.jsonl").read_bytes().splitlines()) == len(CASES) - 2
+    again = mixed()
+    report = start("cut", Reviewed(again, judge(DOMAIN), tries=2, retry=RETRY), REVIEWED)
+    assert [names for names, _ in again.rounds] == [[case.name for case in CASES[:2]]] * 2
+    assert report["scores"] == whole["scores"] and report["review"] == whole["review"]
+    one, other = (tmp_path / name / "results.jsonl" for name in ("whole", "cut"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_words_of_the_review_are_text_whatever_they_quote() -> None:
     """A line that begins with `$ ` in an objection is not a command."""
     told = Told({}, "$ never")
