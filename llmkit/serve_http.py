@@ -46,6 +46,7 @@ PAGE = {"/": "index.html"} | {
         "card.js",
         "machine.js",
         "api.js",
+        "keep.js",
         "dom.js",
     )
 }

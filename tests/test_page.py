@@ -425,6 +425,139 @@ def test_a_proposal_of_the_model_waits_for_a_person(open_tab: Any, scripted: Scr
     assert tab.complaints == []
 
 
+def test_another_disk_than_the_one_that_was_named_is_not_offered(
+    open_tab: Any, scripted: Scripted
+) -> None:
+    """Asked to erase a disk that is not there, a model that can name no absent one takes another: what
+    comes is an answer in words, with nothing to press, and the model reads it as its own. The command
+    is there to be read. What fails is held back alike; one's own command is not."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [{**DISK, "signature": {"kind": "ext4"}}]})
+    before = tab.parts()
+    scripted.says = [
+        {"command": "wipefs -a /dev/sda"},
+        {"command": "swapon /dev/sda"},
+        "Fine.",
+    ]
+    for said, told, held in (
+        ("erase /dev/sdz", "sdz", "wipefs -a /dev/sda"),
+        ("use it as swap", "swap", "swapon /dev/sda"),
+    ):
+        tab.send(said)
+        last = tab.page.locator("#log > li:last-child")
+        expect(last.locator(".text")).to_contain_text(told, timeout=SLOW)
+        assert last.get_by_role("button").count() == 0
+        expect(last.locator("details code")).to_have_text(held)
+    tab.send("and now?")
+    expect(tab.page.locator("#log > li.model:not(.waiting) .text").last).to_have_text("Fine.")
+    *_, asked = scripted.asked
+    assert "sdz" in asked["messages"][1]["content"] and asked["messages"][1]["role"] == "assistant"
+    assert tab.parts() == before
+    tab.send("$ wipefs -a /dev/sda")
+    tab.apply()
+    assert tab.parts() != before
+
+
+def test_a_reload_keeps_the_conversation(open_tab: Any, scripted: Scripted) -> None:
+    """Machine, messages, verdicts, the way back and a command that waits for its person are there again,
+    and go on as if nothing had been; the model is sent what was said before."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = [{"command": PARTITION}, "Two partitions.", {"command": FORMAT}, "Done."]
+    tab.send("use the disk")
+    tab.apply()
+    tab.send("what is on it?")
+    expect(tab.page.locator("#log > li.model:not(.waiting) .text").last).to_have_text(
+        "Two partitions."
+    )
+    tab.send("$ mkfs.ext4 /dev/sdz1")
+    expect(tab.card().locator(".badge")).to_have_text("Refused")
+    tab.send("format them")
+    expect(tab.card().get_by_role("button", name="No")).to_be_visible()
+    log, parts = tab.page.locator("#log").inner_text(), tab.parts()
+    tab.page.reload()
+    tab.ready()
+    assert tab.page.locator("#log").inner_text() == log
+    assert tab.parts() == parts
+    tab.apply()
+    assert tab.parts() == ["sda1: 512M, vfat, EFI system", "sda2: 238G, ext4"]
+    tab.send("thanks")
+    expect(tab.page.locator("#log > li.model:not(.waiting) .text").last).to_have_text("Done.")
+    said = [message["content"] for message in scripted.asked[-1]["messages"]]
+    assert said[:4] == ["use the disk", f"$ {PARTITION}", "what is on it?", "Two partitions."]
+    assert said[-3:] == ["format them", f"$ {FORMAT}", "thanks"]
+    tab.page.reload()
+    tab.ready()
+    for left in (parts, ["empty: 238.5G, free"]):
+        tab.page.click("#undo")
+        assert tab.parts() == left
+    tab.page.reload()
+    tab.ready()
+    assert tab.parts() == ["empty: 238.5G, free"]
+    expect(tab.page.locator("#log > li:last-child")).to_have_text(f"Taken back: {PARTITION}")
+    tab.page.click("#again")
+    tab.page.reload()
+    tab.ready()
+    expect(tab.page.locator("#log > li")).to_have_count(2)
+    assert tab.complaints == []
+
+
+def test_a_reload_while_an_answer_is_on_its_way(
+    open_tab: Any, site: Site, scripted: Scripted
+) -> None:
+    """What was asked is there, and can be sent again."""
+    tab = open_tab(scripted.port).ready()
+    scripted.says = ["word " * 400, "Hello."]
+    tab.send("hello there")
+    expect(tab.page.locator("#log > li.waiting .text")).to_contain_text("word")
+    tab.page.reload()
+    tab.ready()
+    last = tab.page.locator("#log > li:last-child")
+    expect(last).to_contain_text("before the answer came")
+    last.get_by_role("button", name="Send again").click()
+    expect(tab.page.locator("#log > li.model:not(.waiting) .text").last).to_have_text("Hello.")
+
+
+def test_what_is_kept_is_bounded_and_holds_no_key(open_tab: Any) -> None:
+    """However much is said, it fits into the tab's storage, and the newest is there again; the key is
+    asked for again; another tab begins anew; what is kept and cannot be read is dropped."""
+    server = running("keys")
+    tab = open_tab(server.port)
+    expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
+    tab.page.fill("#key", KEY)
+    tab.page.keyboard.press("Enter")
+    tab.ready()
+    tab.paste({"disks": [DISK]})
+    for number in range(3):
+        tab.send(f"$ printf '%0700000d' {number}")
+        tab.apply()
+    tab.send(f"$ echo {'x' * 6000} last")
+    tab.card()
+    kept = str(tab.evaluate("JSON.stringify(sessionStorage)"))
+    assert 1000 < len(kept) < 4_000_000 and KEY not in kept
+    assert KEY not in str(tab.evaluate("JSON.stringify(localStorage) + document.cookie"))
+    tab.page.reload()
+    expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
+    tab.page.fill("#key", KEY)
+    tab.page.keyboard.press("Enter")
+    tab.ready()
+    expect(tab.card().locator("code")).to_contain_text("last")
+    assert tab.page.context.new_page().goto(f"http://127.0.0.1:{server.port}/") is not None
+    assert tab.page.context.pages[-1].locator("#log > li").count() <= 2
+    for broken in (
+        "{",
+        '{"version": 1, "machine": {"earlier": []}, "messages": [5], "entries": [5]}',
+    ):
+        tab.evaluate(f"sessionStorage.setItem('llmkit', {broken!r})")
+        tab.page.reload()
+        expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
+        tab.page.fill("#key", KEY)
+        tab.page.keyboard.press("Enter")
+        tab.ready()
+        expect(tab.page.locator("#log > li")).to_have_count(2)
+    assert tab.complaints == []
+
+
 def test_what_is_destroyed_is_asked_twice(open_tab: Any, scripted: Scripted) -> None:
     """One press shows which disk loses something; No leaves it as it was."""
     tab = open_tab(scripted.port).ready()

@@ -37,13 +37,31 @@ export class Machine extends EventTarget {
     }).observe(byId("picture"));
   }
 
-  // The machines to choose from; the first is taken.
-  async offer(presets) {
+  // The machines to choose from.
+  offer(presets) {
     this.presets = presets;
     byId("preset").replaceChildren(
       ...presets.map((preset, place) => el("option", { value: place }, preset.name)));
-    if (presets.length) await this.take(presets[0].state, presets[0].name);
+  }
+
+  // The first of those.
+  async begin() {
+    const [first] = this.presets;
+    if (first) await this.take(first.state, first.name);
     else byId("choose").open = true;
+  }
+
+  // What a reload needs, and back from it.
+  kept() {
+    return { state: this.state, earlier: this.#earlier };
+  }
+
+  async restore({ state, earlier }) {
+    const found = await this.#server.ask("page/show", { state });
+    this.#taken += 1;
+    this.#earlier = earlier;
+    this.#picture = null;
+    this.#set(found);
   }
 
   // Another machine; the conversation about the last one is over.
@@ -56,12 +74,12 @@ export class Machine extends EventTarget {
     this.dispatchEvent(new CustomEvent("taken", { detail: name }));
   }
 
-  // The machine after `command`. Gives what changed, in words.
-  async become(state, command, back) {
+  // The machine after `command`, which was proposed behind `before` messages. Gives what changed, in words.
+  async become(state, command, before) {
     const taken = this.#taken;
     const found = await this.#server.ask("page/show", { state });
     if (taken !== this.#taken) throw new Error("Another machine was chosen meanwhile.");
-    this.#earlier.push({ state: this.state, context: this.context, picture: this.#picture, command, back });
+    this.#earlier.push({ state: this.state, context: this.context, picture: this.#picture, command, before });
     const changed = this.#set(found);
     byId("picture").querySelector(".part.changed")?.closest("figure").scrollIntoView({ block: "nearest" });
     return changed;
@@ -71,7 +89,7 @@ export class Machine extends EventTarget {
     const last = this.busy ? null : this.#earlier.pop();
     if (!last) return;
     const changed = this.#set({ state: last.state, system_context: last.context, picture: last.picture });
-    last.back(changed);
+    this.dispatchEvent(new CustomEvent("back", { detail: { ...last, changed } }));
   }
 
   #set({ state, system_context: context, picture }) {

@@ -2,6 +2,7 @@
 
 import { Server } from "./api.js";
 import { byId, el, say } from "./dom.js";
+import { load } from "./keep.js";
 import { Machine } from "./machine.js";
 import { Talk } from "./talk.js";
 
@@ -64,8 +65,10 @@ byId("ask-key").addEventListener("submit", (event) => {
 server.look();
 try {
   const found = await server.ask("page/begin", null);
-  new Talk(server, machine, found);
-  await machine.offer(found.presets);
+  const talk = new Talk(server, machine, found);
+  machine.offer(found.presets);
+  const kept = load();
+  if (!kept || !(await talk.restore(kept))) await machine.begin();
   document.documentElement.dataset.ready = "yes";
 } catch (error) {
   byId("machine-error").textContent = error.message;

@@ -2,14 +2,18 @@
 
 import { card } from "./card.js";
 import { byId, el, say } from "./dom.js";
+import { save } from "./keep.js";
 
 const NOTHING_RAN = "All right, I have not run that.";
+const HINT = "Say in your own words what you want done on it. A command that is proposed is shown with what " +
+  "it would do, and happens only when you apply it, on a machine that is made up.";
 const CUT = "The answer became too long and was cut off, so nothing of it can be run. Please ask for less at once.";
 
 export class Talk {
   #server; #machine; #options;
   #messages = []; // as the model is sent them
-  #open = null; // the card that waits for a decision
+  #entries = []; // what is shown, as data; of a card that was decided on, `end` tells how
+  #open = null; // the card that waits for a decision, and its entry
   #busy = null; // an AbortController while something runs
   #log = byId("log");
   #field = byId("message");
@@ -32,17 +36,75 @@ export class Talk {
     });
     new ResizeObserver(() => { if (end) this.#follow(); }).observe(this.#log);
     machine.addEventListener("taken", (event) => this.begin(`The machine: ${event.detail}.`));
+    machine.addEventListener("back", (event) => this.#takenBack(event.detail));
   }
 
   begin(note) {
     this.#busy?.abort(new Error("stopped"));
     this.#now(null);
     this.#messages = [];
+    this.#entries = [];
     this.#open = null;
-    this.#log.replaceChildren(el("li", { class: "note" }, note),
-      el("li", { class: "note" }, "Say in your own words what you want done on it. A command that is proposed is " +
-        "shown with what it would do, and happens only when you apply it, on a machine that is made up."));
+    this.#log.replaceChildren();
+    for (const text of [note, HINT]) this.#record({ kind: "note", text });
     say(note);
+  }
+
+  // What keep.js kept. False when it cannot be used.
+  async restore({ machine, messages, entries }) {
+    try {
+      await this.#machine.restore(machine);
+      this.#messages = messages.map(({ role, content }) => ({ role: String(role), content: String(content) }));
+      this.#entries = entries;
+      for (const entry of entries) this.#draw(entry);
+    } catch (error) {
+      if (error.status && error.status !== 400) throw error;
+      this.#log.replaceChildren();
+      return false;
+    }
+    const last = entries.at(-1);
+    if (last?.kind === "you") this.#failed("The page was loaded anew before the answer came.", last.text);
+    this.#follow();
+    return true;
+  }
+
+  // Something is shown, and is there again after a reload.
+  #record(entry, place = null) {
+    this.#entries.push(entry);
+    this.#draw(entry, place);
+    this.#save();
+  }
+
+  #save() {
+    save({ machine: this.#machine.kept(), messages: this.#messages, entries: this.#entries });
+  }
+
+  #draw(entry, place = null) {
+    place?.classList.remove("waiting");
+    if (entry.kind === "note") {
+      this.#log.append(el("li", { class: "note" }, entry.text));
+    } else if (entry.kind === "you") {
+      this.#add("you", "You", el("p", { class: "text" }, entry.text));
+    } else if (entry.kind === "model") {
+      const node = place ?? this.#add("model", "Assistant");
+      this.#reason(node, entry);
+      node.append(el("p", { class: "text" }, entry.text));
+      if (entry.held) {
+        node.append(el("details", { class: "thinking" }, el("summary", {}, "The command that was held back"),
+          el("pre", { class: "command" }, el("code", {}, entry.held))));
+      }
+    } else {
+      const node = place ?? this.#add(entry.own ? "own" : "model", entry.own ? "Your command" : "Assistant");
+      this.#reason(node, entry);
+      this.#card(node, entry);
+    }
+    this.#follow();
+  }
+
+  #reason(node, { thinking }) {
+    if (!thinking) return;
+    node.append(el("details", { class: "thinking" }, el("summary", {}, "Reasoning"),
+      el("p", { class: "text" }, String(thinking))));
   }
 
   #submit() {
@@ -50,9 +112,9 @@ export class Talk {
     if (!text || this.#busy || !this.#machine.state) return;
     this.#field.value = "";
     this.#decline();
-    this.#add("you", "You", el("p", { class: "text" }, text));
+    this.#record({ kind: "you", text });
     const own = text.startsWith("$") ? text.slice(1).trim() : "";
-    this.#during((signal) => (own ? this.#propose(own, own, signal) : this.#ask(text, signal)), text);
+    this.#during((signal) => (own ? this.#propose({ command: own, own: true }, own, signal) : this.#ask(text, signal)), text);
   }
 
   #now(busy) {
@@ -92,8 +154,9 @@ export class Talk {
     const entry = this.#add("model waiting", "Assistant", shown, el("span", { class: "dots", "aria-hidden": "true" }, "…"));
     const turns = this.#messages.slice(-this.#options.history);
     while (turns.length && turns[0].role !== "user") turns.shift();
+    const said = { role: "user", content: text };
     const asked = (history) => this.#server.ask("generate", {
-      messages: [...history, { role: "user", content: text }],
+      messages: [...history, said],
       system_context: this.#machine.context,
       max_tokens: this.#options.max_tokens,
       temperature: this.#options.temperature,
@@ -105,71 +168,90 @@ export class Talk {
       if (error.status !== 400 || turns.length < 2) throw error;
       answer = await asked(turns.slice(Math.floor(turns.length / 4) * 2 + 2)); // too long, perhaps
     }
-    entry.classList.remove("waiting");
-    entry.querySelector(".dots").remove();
-    if (answer.thinking) {
-      entry.insertBefore(el("details", { class: "thinking" }, el("summary", {}, "Reasoning"),
-        el("p", { class: "text" }, String(answer.thinking))), shown);
-    }
+    entry.replaceChildren(entry.querySelector(".who"));
+    const thinking = answer.thinking ? String(answer.thinking) : "";
     if (answer.type === "text") {
-      let said = String(answer.response ?? "").trim();
-      if (answer.finish_reason === "length" && (!said || said.startsWith("$"))) said = CUT;
-      shown.textContent = said || "(an empty answer)";
-      this.#keep(text, said || "…");
-      say(`Answer: ${said}`);
-      this.#follow();
+      let told = String(answer.response ?? "").trim();
+      if (answer.finish_reason === "length" && (!told || told.startsWith("$"))) told = CUT;
+      this.#answer(text, { thinking, text: told || "(an empty answer)" }, entry, told || "…");
       return;
     }
     const command = answer.arguments?.command;
     if (typeof command !== "string" || !command.trim()) {
-      shown.textContent = `The model called ${answer.tool_name}, which this page cannot do.`;
-      this.#keep(text, shown.textContent);
+      const told = `The model called ${answer.tool_name}, which this page cannot do.`;
+      this.#answer(text, { thinking, text: told }, entry);
       return;
     }
-    shown.remove();
-    await this.#propose(command.trim(), text, signal, entry);
+    await this.#propose({ command: command.trim(), thinking, talk: [...turns, said] }, text, signal, entry);
+  }
+
+  // An answer in words. `kept`: how the model is sent it later.
+  #answer(asked, answer, place, kept = answer.text) {
+    this.#keep(asked, kept);
+    this.#record({ kind: "model", ...answer }, place);
+    say(`Answer: ${answer.text}`);
   }
 
   #keep(asked, answered) {
     this.#messages.push({ role: "user", content: asked }, { role: "assistant", content: answered });
   }
 
-  async #propose(command, text, signal, entry = null) {
-    const place = entry ?? this.#add("own", "Your command");
-    const check = await this.#server.ask("domain/check", { state: this.#machine.state, command }, { signal });
+  // A command of one's own is judged by the guard; the model's is held against the conversation, too:
+  // the person may have named another disk. That something is lost the card itself asks about.
+  async #propose({ command, own, thinking, talk }, text, signal, place = null) {
+    const node = place ?? this.#add("own waiting", "Your command");
+    const check = await this.#server.ask("domain/check", this.#asking(command, talk), { signal });
+    if (!check.allowed && check.refused_by !== "guard") {
+      this.#answer(text, { thinking, text: check.reason, held: command }, node);
+      return;
+    }
     const before = this.#messages.length;
+    const refused = !check.allowed || check.danger === "forbidden";
+    this.#keep(text, refused ? check.reason : NOTHING_RAN);
+    this.#record({ kind: "card", command, own, thinking, talk, check, before, end: null }, node);
+    say(`${refused ? "Refused" : "Proposed"}: ${command}. ${check.reason}`);
+  }
+
+  #asking(command, talk) {
+    const asked = { state: this.#machine.state, command };
+    return talk ? { ...asked, messages: talk, confirm: false } : asked;
+  }
+
+  #card(place, entry) {
+    const { command, check, end } = entry;
     const shown = card(command, check, {
-      apply: () => this.#apply(command, shown, before),
+      apply: () => this.#apply(entry, shown),
       edit: () => { this.#field.value = `$ ${command}`; this.#field.focus(); },
       cancel: () => { this.#decline(); this.#field.focus(); },
     });
     place.append(shown.node);
-    this.#keep(text, shown.refused ? check.reason : NOTHING_RAN);
-    if (!shown.refused) this.#open = shown;
-    say(`${shown.refused ? "Refused" : "Proposed"}: ${command}. ${check.reason}`);
-    this.#follow();
+    if (shown.refused) return;
+    if (end) this.#closed(shown, end);
+    else if (entry === this.#entries.at(-1) && entry.before >= 0) this.#open = { shown, entry };
+    else shown.close("Not applied.");
   }
 
   #decline() {
-    this.#open?.close("Not applied.");
-    this.#open = null;
+    if (this.#open) this.#end({ word: "Not applied." });
   }
 
-  #apply(command, shown, before) {
-    if (this.#open !== shown || this.#busy) { shown.reset(); return; }
+  #apply(entry, shown) {
+    if (this.#open?.shown !== shown || this.#busy) { shown.reset(); return; }
+    const { command, talk, before } = entry;
     this.#during(async (signal) => {
       let found;
       try {
-        found = await this.#server.ask("domain/apply", { state: this.#machine.state, command }, { signal });
+        found = await this.#server.ask("domain/apply", this.#asking(command, talk), { signal });
         if (!found.applied) {
-          this.#settle(shown, before, found.reason, `Refused: ${found.reason}`, true);
+          this.#settle(before, found.reason, { word: `Refused: ${found.reason}`, failed: true });
           return;
         }
-        const changed = await this.#machine.become(found.state, command, (back) => this.#takenBack(command, before, back));
+        const changed = await this.#machine.become(found.state, command, before);
         const failed = Boolean(found.status);
         const content = failed ? `$ ${command}\n\n${found.error ?? ""}` : `$ ${command}`;
         const word = failed ? `It failed: ${found.error ?? `status ${found.status}`}` : "Applied.";
-        this.#settle(shown, before, content, word, failed, changed, found);
+        this.#settle(before, content, { word, failed, changed, ran: true, unmodelled: found.unmodelled,
+          output: found.stdout?.slice(0, 20000) });
       } catch (error) {
         shown.reset();
         throw error;
@@ -177,32 +259,44 @@ export class Talk {
     }, `$ ${command}`);
   }
 
-  #settle(shown, before, content, word, failed, changed = [], found = {}) {
+  #settle(before, content, end) {
     this.#messages[before + 1] = { role: "assistant", content };
-    this.#open = null;
-    shown.close(word, failed);
-    if (found.stdout) shown.node.append(el("pre", { class: "output", tabindex: "0", "aria-label": "Output" }, found.stdout.slice(0, 20000)));
-    if (changed.length) {
-      shown.node.append(el("ul", { class: "changes", "aria-label": "Changed on the machine" },
-        ...changed.map((line) => el("li", {}, line))));
-    } else if (!failed) {
-      shown.node.append(el("p", { class: "end" }, "The picture stays as it was."));
-    }
-    if (found.unmodelled?.length) {
-      shown.node.append(el("p", { class: "end" }, `Taken to change nothing: ${found.unmodelled.join(", ")}`));
-    }
-    say([word, ...changed].join(" "));
+    this.#end(end);
+    say([end.word, ...end.changed ?? []].join(" "));
     this.#follow();
     this.#field.focus({ preventScroll: true });
   }
 
-  #takenBack(command, before, changed) {
+  // What became of the open card.
+  #end(end) {
+    const { shown, entry } = this.#open;
+    this.#open = null;
+    entry.end = end;
+    delete entry.talk;
+    this.#closed(shown, end);
+    this.#save();
+  }
+
+  #closed(shown, { word, failed = false, ran = false, changed = [], output = "", unmodelled = [] }) {
+    shown.close(word, failed);
+    if (output) shown.node.append(el("pre", { class: "output", tabindex: "0", "aria-label": "Output" }, output));
+    if (changed.length) {
+      shown.node.append(el("ul", { class: "changes", "aria-label": "Changed on the machine" },
+        ...changed.map((line) => el("li", {}, line))));
+    } else if (ran && !failed) {
+      shown.node.append(el("p", { class: "end" }, "The picture stays as it was."));
+    }
+    if (unmodelled.length) {
+      shown.node.append(el("p", { class: "end" }, `Taken to change nothing: ${unmodelled.join(", ")}`));
+    }
+  }
+
+  #takenBack({ command, before, changed }) {
     this.#decline();
     this.#messages.length = Math.min(this.#messages.length, before);
     const note = `Taken back: ${command}`;
-    this.#log.append(el("li", { class: "note" }, note));
+    this.#record({ kind: "note", text: note });
     say([note, ...changed].join(" "));
-    this.#follow();
   }
 
   #add(kind, who, ...children) {
