@@ -238,3 +238,15 @@ def test_fold_spells_letters_that_look_latin():
 def test_a_value_that_doubles_is_not_followed_for_ever(line: str) -> None:
     """60 doublings of one character are an exabyte: the value becomes unknown instead."""
     assert not check_command(line, SystemState(disks=(Disk("sda", 1 << 39),))).allowed
+
+
+def test_a_hint_never_points_at_the_live_medium() -> None:
+    """/dev/sdz beside a live stick sda is no slip for it; beside a disk of that name it may be."""
+    stick = Disk("sda", 8 << 30, "Stick", transport="usb", removable=True, live=True)
+    disk = Disk("sda", 8 << 30, "Disk")
+    with_stick = SystemState(disks=(Disk("nvme0n1", 64 << 30, "Disk"), stick))
+    assert "did you mean" not in check_command("wipefs -a /dev/sdz", with_stick).reason
+    assert (
+        "did you mean /dev/sda?"
+        in check_command("wipefs -a /dev/sdz", SystemState(disks=(disk,))).reason
+    )

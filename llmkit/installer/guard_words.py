@@ -63,10 +63,18 @@ def missing(names: Sequence[str], state: SystemState) -> str:
             "or changes it"
         )
     else:
-        near = _near(names[0], nodes) if len(names) == 1 else None
+        near = _near(names[0], _others(nodes, state)) if len(names) == 1 else None
         hint = f" (did you mean {near}?)" if near else ""
         text = f"There is no {listed} on this machine{hint}"
     return f"{text}, so nothing was run; {devices(state)}."
+
+
+def _others(nodes: tuple[str, ...], state: SystemState) -> tuple[str, ...]:
+    """Without the live medium, which nobody means."""
+    live = [disk for disk in state.disks if disk.live]
+    paths = {disk.path for disk in live}
+    paths.update(disk.partition_path(part.number) for disk in live for part in disk.partitions)
+    return tuple(node for node in nodes if node not in paths)
 
 
 def unreadable(reason: str, state: SystemState) -> str:
