@@ -47,7 +47,10 @@ def table(pairs: Sequence[tuple[str, str]]) -> list[str]:
 def main() -> None:
     """Print the tables of a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="output_dir of a finished evaluation")
+    parser.add_argument(
+        "run", type=Path, nargs="?", default=Path("evaluations/safety"),
+        help="output_dir of a finished evaluation",
+    )  # fmt: skip
     parser.add_argument("--domain", default="installer")
     given = parser.parse_args()
 
