@@ -138,7 +138,8 @@ class SlotModel:
             if self._common_heads and group.count == 1:
                 seats = tuple(s for s, _ in chosen[group.start : group.start + group.slots])
                 group.head = self._head(seats)
-        flat = torch.tensor([token for _, ids in chosen for token in ids], device=self._device)
+        tokens = [token for _, ids in chosen for token in ids] + [0] * step.padding
+        flat = torch.tensor(tokens, device=self._device)
         counts = torch.tensor([len(ids) for _, ids in chosen], device=self._device)
         logits = self._logits(step, flat, counts.cumsum(0) - 1)
         for seat, ids in chosen:

@@ -17,12 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 ATTENTION = "llmkit_slots"
 # Keys are read to a multiple of this, the last under a mask: then torch's kernel sums up in the same
 # order whatever the longest neighbour is, and answers do not depend on it, to the bit.
 ROUND = 64
+# A step of more tokens is filled up to a multiple of this, and so is each piece of a prompt where it
+# attends: oneDNN and torch make code for every number of rows that they meet, and torch never drops
+# what it made for attention. Few numbers, little code. AMX computes 16 rows at a time anyhow.
+ROWS = 16
 # Keys that need not be read again (tokens of a head that slots share, but for one of them) from
 # which on attention in two parts is faster: 2 at least half, by benchmarks of one layer.
 WORTH = 4096
@@ -101,15 +105,16 @@ class _Group:
     slots: int
     count: int  # of tokens, of each slot
     last: int  # where the longest ends
-    positions: torch.Tensor  # [slots, count]
+    positions: torch.Tensor  # [slots, rows]
     dtype: torch.dtype
+    rows: int = 1  # of queries of each slot: count, filled up
     end: int = 0  # how far keys are read
     even: bool = True  # all end at the same position
     head: int = 0  # first tokens that are the same in all slots, and are read once
     masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None) -> torch.Tensor | None:
-        """What is added to scores, [slots, 1, count, end]; None where all keys are seen."""
+        """What is added to scores, [slots, 1, rows, end]; None where all keys are seen."""
         if window not in self.masks:
             self.masks[window] = self._mask(window)
         return self.masks[window]
@@ -130,7 +135,8 @@ class _Group:
 class Step:
     """One call of the model: the tokens of some slots, each part behind what its slot holds.
 
-    `parts` of single tokens should be sorted by their slots: neighbours are computed together.
+    `parts` of single tokens should be sorted by their slots: neighbours are computed together. Behind
+    the tokens come `padding` rows of no slot, whose keys are not kept and to which nobody attends.
     """
 
     def __init__(self, slots: Slots, parts: Sequence[Part]) -> None:
@@ -138,18 +144,22 @@ class Step:
         device, dtype = slots.keys.device, slots.keys.dtype
         flat = [place for p in parts for place in range(p.position, p.position + p.count)]
         owners = [p.slot for p in parts for _ in range(p.count)]
-        self.positions = torch.tensor(flat, device=device)  # [tokens]
+        self.count = len(flat)
+        self.padding = filled(self.count) - self.count if self.count > ROWS else 0
+        # [tokens + padding]
+        self.positions = torch.tensor(flat + [0] * self.padding, device=device)
         owner = torch.tensor(owners, device=device)
         heads = torch.arange(slots.shape.heads, device=device)
         # [tokens × heads]: where a token's keys go in a layer, [slots × heads × width, size]
         rows = owner[:, None] * slots.shape.heads + heads
-        self.places = (rows * slots.width + self.positions[:, None]).flatten()
+        self.places = (rows * slots.width + self.positions[: self.count, None]).flatten()
         self.groups: list[_Group] = []
         start = 0
         for part in parts:
             last = self.groups[-1] if self.groups else None
             end = part.position + part.count
             here = self.positions[None, start : start + part.count]
+            many = 1 if part.count == 1 else filled(part.count)
             if (
                 last is not None
                 and part.count == last.count == 1
@@ -160,10 +170,18 @@ class Step:
                 last.last = max(last.last, end)
                 last.positions = torch.cat([last.positions, here])
             else:
-                self.groups.append(_Group(start, part.slot, 1, part.count, end, here, dtype))
+                more = here[:, -1:].expand(1, many - part.count)
+                here = torch.cat([here, more], 1)
+                group = _Group(start, part.slot, 1, part.count, end, here, dtype, many)
+                self.groups.append(group)
             start += part.count
         for group in self.groups:
             group.end = min(-(-group.last // ROUND) * ROUND, slots.width)
+
+
+def filled(count: int) -> int:
+    """The next multiple of ROWS."""
+    return -(-count // ROWS) * ROWS
 
 
 def attend(
@@ -175,8 +193,13 @@ def attend(
     scaling: float | None = None,
     window: int | None = None,
 ) -> torch.Tensor:
-    """Write a step's keys and values and attend to all of each slot; [tokens, heads, size] each."""
+    """Write a step's keys and values and attend to all of each slot.
+
+    [tokens + step.padding, heads, size] each; of the padding the result is 0.
+    """
     keys, values = step.slots.keys[layer], step.slots.values[layer]
+    if step.padding:
+        key, value = key[: step.count], value[: step.count]
     size, value_size = key.shape[-1], value.shape[-1]
     keys.view(-1, size).index_copy_(0, step.places, key.reshape(-1, size))
     values.view(-1, value_size).index_copy_(0, step.places, value.reshape(-1, value_size))
@@ -186,17 +209,21 @@ def attend(
         if group.head and window is None:
             parts.append(_headed(group, asked, keys, values, scaling))
             continue
-        asked = asked.reshape(group.slots, group.count, -1, size).transpose(1, 2)
+        asked = asked.reshape(group.slots, group.count, -1, size)
+        if group.rows > group.count:
+            asked = pad(asked, (0, 0, 0, 0, 0, group.rows - group.count))
         held = slice(group.slot, group.slot + group.slots)
         out = scaled_dot_product_attention(
-            asked,
+            asked.transpose(1, 2),
             keys[held, :, : group.end],
             values[held, :, : group.end],
             attn_mask=group.mask(window),
             scale=scaling,
             enable_gqa=True,
-        )  # [slots, heads, count, size]
-        parts.append(out.transpose(1, 2).flatten(0, 1))
+        ).transpose(1, 2)  # [slots, rows, heads, size]
+        parts.append(out[:, : group.count].flatten(0, 1))
+    if step.padding:
+        parts.append(parts[0].new_zeros((step.padding, *parts[0].shape[1:])))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -579,6 +579,34 @@ def test_many_at_once_as_the_engine_does_it(loaded: Loaded, engine: Engine) -> N
     assert scheduler.stats()["reused_tokens"] > 100
 
 
+def test_the_model_meets_few_numbers_of_rows(
+    loaded: Loaded, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above 16 only multiples of 16, in layers and in attention (code is made for each number and
+    kept); the rows that fill up change no answer."""
+    rows: set[int] = set()
+    queries: set[int] = set()
+    attention = scheduler_slots.scaled_dot_product_attention
+
+    def attend(query: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        queries.add(query.shape[2])
+        made: torch.Tensor = attention(query, *args, **options)
+        return made
+
+    monkeypatch.setattr(scheduler_slots, "scaled_dot_product_attention", attend)
+    run = Run(loaded, prefill_tokens=70, max_batch=20, max_cache_tokens=3000)
+    hook = loaded.model.model.embed_tokens.register_forward_pre_hook(
+        lambda module, args: rows.add(args[0].numel())
+    )
+    requests = mixed(40, 12)
+    numbers = [run.submit(request) for request in requests]
+    run.finish()
+    hook.remove()
+    assert max(rows) > 48 and len(rows) > 5 and all(n <= 16 or n % 16 == 0 for n in rows)
+    assert len(queries) > 2 and all(n == 1 or n % 16 == 0 for n in queries)
+    assert [run.results[number] for number in numbers] == engine.generate(requests)
+
+
 def test_a_row_has_the_same_bits_whatever_its_neighbours_are() -> None:
     """In bfloat16 too: a request's logits do not change with longer ones beside it."""
     values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
