@@ -21,6 +21,7 @@ from llmkit.installer.guard_names import BARE, disks_of, mentions, presence
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
+_NO_NAMES = frozenset(("hdd", "sduo"))  # a kind of disk, and sudo
 _WORD = re.compile(r"[\w/.\-]+")
 
 
@@ -29,7 +30,7 @@ def named(message: str) -> tuple[str, ...]:
     found: list[str] = []
     for word in _WORD.findall(message):
         plain = word.rstrip(".-")
-        if BARE.fullmatch(plain.lower()):
+        if BARE.fullmatch(plain.lower()) and plain.lower() not in _NO_NAMES:
             found.append(f"/dev/{plain.lower()}")
             continue
         found += [mention.name for mention in mentions(plain, tags=False, prose=True)]
@@ -46,8 +47,10 @@ def other_device(
     (`own`), and the line destroys something on others.
     """
     names = named(message)
+    if not names:
+        return None
     danger = check_command(command, state).danger
-    if not names or danger == "read":
+    if danger == "read":
         return None
     here, then = presence(state), presence(run_command(command, state).state)
     absent = [name for name in names if not here.has(name) and not then.has(name)]

@@ -27,6 +27,7 @@ from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
 _WORK = ("erase", "unpartition", "table", "partition", "format")
+_TELLS = (*_WORK, "remove", "user")
 
 
 def review(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> str | None:
@@ -69,12 +70,17 @@ def _objection(
         return Objection(failure(outcome), True)
     if not confirm or verdict.danger == "read":
         return None
+    if verdict.danger == "change" and not any(event.kind in _TELLS for event in outcome.events):
+        return None
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
         consent = talk.consent(
-            {loss.disk for loss in lost}, {loss.node for loss in lost}, table=table
+            {loss.disk for loss in lost},
+            {loss.node for loss in lost},
+            table=table,
+            known=any(loss.kind != review_loss.UNKNOWN for loss in lost),
         )
         text = f"This would erase {review_loss.told(lost, state)}. Shall I go ahead?"
     else:

@@ -23,6 +23,7 @@ from llmkit.installer.state import SystemState
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty|on it|there)\b", re.IGNORECASE)
 _PLEASE = re.compile(r"\bplease (?:confirm|agree|say)|\bsay yes\b", re.IGNORECASE)
+_VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
 
@@ -82,7 +83,7 @@ class Talk:
                     topic = topic or disks
                 pending = frozenset()
             elif turn.user:
-                kept = self._kept(turn.text)
+                kept = self._kept(turn.text, pending or topic)
                 refs = refer(kept, self.state, pending or topic) if kept else NOTHING
                 if refs and refs.sure:
                     topic = refs.disks
@@ -110,17 +111,20 @@ class Talk:
 
     # What the person wants
 
-    def consent(self, need: set[str], nodes: set[str], *, table: bool) -> Consent:
-        """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too."""
+    def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
+        """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
+        `known`: it is known that they hold something."""
         if say.doubts(self.said):
             return Consent.ask
-        kept = self._kept(self.said)
+        kept = self._kept(self.said, self.topic)
         if not kept:
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
-        if say.destroys(kept) and not (table and say.only_formats(kept)):
+        if say.destroys(kept) and not (table and self._formats(kept, refs)):
+            if not (known or table or refs) and need == self._partitioned():
+                return Consent.given  # no other disk has anything to format
             return self._referred(refs, need)
         if refs.sure and refs and self._asked_which() and self._wished():
             return Consent.given
@@ -142,7 +146,8 @@ class Talk:
         if say.agrees(kept):
             speaks = say.destroys(plan) or _USES.search(plan)
             return Consent.given if speaks else Consent.ask
-        short = len(kept.split()) <= 5
+        value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
+        short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
 
     def direction(self, need: set[str], *, table: bool) -> Consent:
@@ -150,16 +155,14 @@ class Talk:
         comes where the person neither asks nor refuses."""
         if say.doubts(self.said):
             return Consent.ask
-        kept = self._kept(self.said)
+        kept = self._kept(self.said, self.topic)
         if not kept:
             return Consent.leave
-        if table and say.only_formats(kept):
-            return Consent.ask
-        if not (
-            say.destroys(kept) or say.agrees(kept) or say.goes_on(kept) or refer(kept, self.state)
-        ):
-            return Consent.ask
         refs = refer(kept, self.state, self.topic)
+        if table and self._formats(kept, refs):
+            return Consent.ask
+        if not (refs or say.destroys(kept) or say.agrees(kept) or say.goes_on(kept)):
+            return Consent.ask
         if refs and refs.sure:
             return Consent.given if need <= refs.disks else Consent.ask
         if self._about_it(need):
@@ -186,24 +189,28 @@ class Talk:
         several = len(_own(self.state)) > 1
         return Consent.which if several and (refs or not self.topic) else Consent.ask
 
-    def _kept(self, text: str) -> str:
+    def _kept(self, text: str, topic: frozenset[str]) -> str:
         """A message without its clauses of refusal; empty when a refusal has the last word."""
         if not say.refuses(text):
             return text
         pieces = list(say.clauses(text))
         kept = [piece for piece in pieces if not say.refuses(piece)]
-        if not kept or not any(say.destroys(piece) or self._refers(piece) for piece in kept):
+        if not kept or not any(
+            say.destroys(piece) or refer(piece, self.state, topic) for piece in kept
+        ):
             return ""
         last = max(i for i, piece in enumerate(pieces) if not say.refuses(piece))
-        meant = refer(", ".join(kept), self.state).disks
+        meant = refer(", ".join(kept), self.state, topic).disks
         for piece in pieces[last + 1 :]:
             about = refer(piece, self.state, meant).disks
             if not about or about & meant or not meant:
                 return ""
         return ", ".join(kept)
 
-    def _refers(self, piece: str) -> bool:
-        return bool(refer(piece, self.state))
+    def _formats(self, kept: str, refs: Refs) -> bool:
+        """Whether a request is about file systems of partitions, and not about a disk's layout."""
+        disk = bool(refs) and refs.sure and not refs.nodes and not say.names_partitions(kept)
+        return say.only_formats(kept) and not disk
 
     def _fits(self, refs: Refs, need: set[str], nodes: set[str]) -> bool:
         """Whether everything that is lost was referred to: a disk by any way, or its partitions."""

@@ -36,8 +36,13 @@ _TOLD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )  # fmt: skip
 
 
+_FILLED = re.compile(r"(?:dd|cp|shred|tee|cat): \S+ is full")  # how overwriting a disk ends
+
+
 def fails(outcome: Outcome) -> bool:
     """Whether a line fails for certain."""
+    if outcome.error is not None and _FILLED.match(outcome.error):
+        return False
     unknown = outcome.opaque or outcome.unmodelled or outcome.uncertain
     return bool(outcome.status) and outcome.error is not None and not unknown
 

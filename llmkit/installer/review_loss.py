@@ -29,6 +29,10 @@ _KINDS = {
     "swap": "swap space",
     "linux_raid_member": "RAID member",
 }
+_BLANK = frozenset(  # types of partitions that hold nothing while they show nothing: EFI, swap
+    ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "ef", "82")
+)
+UNKNOWN = "partition whose content is not known"
 _MAKES = re.compile(
     r"\b(?:mklabel|mktable|mkpart|sfdisk|fdisk|cfdisk|gdisk)\b|\bsgdisk\b.*(?:-[noZzd]|--new|--zap|--clear)"
 )
@@ -68,7 +72,7 @@ def losses(
             _removed(event.detail, state, add)
             continue
         seen.add(node)
-        if event.kind not in ("erase", "unpartition") or not node:
+        if event.kind not in ("erase", "unpartition", "format") or not node:
             continue
         if event.detail.startswith("subvolume ") and not _empty(state, node):
             for disk in _owners(state, node):
@@ -130,9 +134,9 @@ def _part(
     if fresh:  # what shows there is of before the table, and was given up with it
         return []
     if part.signature is None:
-        if part.size <= 2 << 20:  # BIOS boot: 1 MiB
+        if part.type in _BLANK or part.size <= 2 << 20:  # BIOS boot: 1 MiB
             return []
-        return [(disk.path, node, "partition whose content is not known")]
+        return [(disk.path, node, UNKNOWN)]
     return _of(disk.path, node, part.signature, state, ran)
 
 

@@ -51,11 +51,13 @@ _FULL = re.compile(rf"\b(?:full|used|occupied) {_NOUN}\b|\bone (?:in use|with da
 _RANKS = "first|1st|top|second|2nd|third|3rd|fourth|last|bottom"
 _RANK = re.compile(
     rf"\b({_RANKS})(?: of (?:them|the two)| (?:\w+ )?{_NOUN})\b|\b(?:disk|drive|number|no\.?|#) ?([1-4])\b|"
-    rf"(?:^|\b(?:the|its|it's|is) )({_RANKS})(?=\W*$| (?:then|please|one)\b|,)"
+    rf"(?:^|\b(?:the|its|it's|is) )({_RANKS})(?=\W*$|,| (?:then|please|one|"
+    r"(?:in|on) the list|mentioned|listed|you)\b)"
 )
 _ORDER = dict.fromkeys(("first", "1st", "top"), 0) | dict.fromkeys(("second", "2nd"), 1)
 _ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
 _OTHER = re.compile(
+    rf"\bremaining {_NOUN}\b|"
     rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!]|"
     r" (?:and|please|for|instead|then|as|too)\b)"
 )

@@ -51,7 +51,8 @@ _YES = re.compile(
     r"\b(?:y|yes|yep|yea|yeah|yup|ya|aye|jo|ja|si|oui|sure|ok|okay|okey|k|kk|please|pls|plz|"
     r"go|go (?:ahead|on|for it)|do (?:it|that|so|this|them|both)|agree[ds]?|confirm(?:ed|s)?|i do|"
     r"affirmative|absolutely|right|correct|exactly|fine|perfect|sounds|good|great|of course|certainly|"
-    r"definitely|by all means|proceed|continue|carry on|let's|let us|with pleasure|gladly|make it so|"
+    r"definitely|alright|allright|all right|"
+    r"by all means|proceed|continue|carry on|let's|let us|with pleasure|gladly|make it so|"
     r"as you (?:say|said|like)|(?:you|it|they) may|must go|why not|"
     r"that (?:is|was) (?:what i meant|it|right|fine)|"
     r"that's (?:what i meant|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
@@ -67,25 +68,27 @@ _NO_YES = re.compile(  # an answer of these is about something else
     r"good (?:to know|question|point)|but)\b"
 )
 _NO = re.compile(
-    r"^n\W*$|\b(?:no|nope|nah|na|not|don't|dont|do not|never|wait|wait wait|hold on|stop|cancel|abort|forget|"
+    r"^n\W*$|\b(?:no|nope|nah|na|not|don't|dont|do not|never|wait|hold on|stop|cancel|abort|forget|"
     r"spare|protect|unless|neither|later|rather (?:not|keep|wait|look)|without|keep|leave|levae|skip|"
-    r"back out|go back|undo|hands off|won't|shouldn't|mustn't|can't|cannot|careful|except|only look|just look|nothing|"
-    r"none|refuse|hang on|one moment|changed my mind|preserve|save my|first tell|before (?:that|you|we|i)|"
-    r"untouched|as it is)\b"
+    r"back out|go back|undo|hands off|won't|shouldn't|mustn't|can't|cannot|careful|except|only look|"
+    r"just look|nothing|none|refuse|hang on|one moment|changed my mind|preserve|save my|first tell|"
+    r"before (?:that|you|we|i)|untouched|as it is)\b"
 )
 _THE_OLD = (
-    r"(?:it|that|them|this|those|what|any|anything|the|my|old|of|on|is|there|swap|encryption|luks|home|data|files?|stuff|windows|"
+    r"(?:(?:the|my|its) old \w+|it|that|them|this|those|what|any|anything|the|my|old|of|on|is|there|"
+    r"swap|encryption|luks|home|data|files?|stuff|windows|"
     r"system|content|contents|things?|disk|drive)"
 )
 _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
-    r"\b(?:no (?:problem|worries|doubt|need to (?:keep|save)|data|files?|objections?|matter)|why not|"
+    r"\b(?:no (?:problem|worries|doubt|need to (?:keep|save)|data|files?|objections?|matter|"
+    r"important \w+|valuable \w+)|why not|"
     rf"(?:don't|do not|dont) (?:need|want|keep)(?: {_THE_OLD})+"
     r"(?: any ?more| any longer| either| actually| after all)?"
     r"(?= ?(?:$|[.,;!]|and |so ))|(?:don't|do not|dont) (?:mind|worry|ask|wait|hesitate)|"
     r"(?:don't|do not|dont) care|"
     r"nothing (?:important|on it|there|to lose|worth|is on it|i need|that matters|valuable|to (?:keep|save))|"
     r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
-    r"not (?:needed|important)|no longer (?:need|want)\w*|never mind the|"
+    r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*|never mind the|"
     r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
     r"no (?:swap|encryption|luks|lvm|separate \w+|home|more \w+)|keep (?:going|on)|not a problem|can't wait|"
     r"not encrypted|leave (?:nothing|no)\b|rather than \S+)"
@@ -99,21 +102,21 @@ _FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|p
 _ASKS = re.compile(
     _FILLER
     + r"(?:(?:what|waht|wat|whats|what's|why|who|whose|where|when|which|how|isn't|aren't|didn't|"
-    r"dose|does|did|should|shall|must|may|might|would|will|can|could)\b|"
+    r"dose|does|did|should|shall|must|may|might|would|will|can(?! go\b)|could)\b|"
     r"do(?= (?:i|you|we|they|these|those|the disks)\b)|"
     r"(?:is|are|was|were|has|have|any)\b(?! (?:empty|blank|fine|ok|okay|good|nothing|no|ready|clear)\b))"
-    r"(?! (?:it|that|so|this|them|both)(?:\s*$|[ .!,]))"
 )
 _POLITE = re.compile(
     _FILLER
-    + r"(?:(?:can|could|would|will|may) (?:you|u)\b(?! (?:\w+ )?(?:tell|show|explain|say|see|know|name|"
+    + r"(?:.*[,.;!] )?(?:(?:can|could|would|will|may) (?:you|u)\b(?! (?:\w+ )?(?:tell|show|explain|say|"
+    r"see|know|name|"
     r"undo|list|describe|check|remind|recommend|suggest|help|look|first|find))|would you mind|"
     r"(?:can|could) (?:it|that) be \w+ed)|\bok(?:ay)?\?\W*$|\bplease\?+\W*$"
 )
 _GOES_ON = re.compile(
-    r"\b(?:next|nex|nxt|nxet|on|now|then|follow\w*|step|rest|finish|mount|copy|root|efi|esp|boot|home|"
+    r"\b(?:next|nex|nxt|nxet|on|going|now|then|follow\w*|step|rest|finish|mount|copy|root|efi|esp|boot|home|"
     r"use|take|the same|too|again|also|likewise|ditto|as well|instead)\b|"
-    r"^(?:y|yes|yeah|ok|okay|sure)\b|\d ?[gm](?:i?b)?\b|^.{0,3}$"
+    r"^(?:y|yes|yeah|ok|okay|sure)\b|\d ?[gm](?:i?b)?\b"
 )
 _LAST_WORD = re.compile(r"(?:do it|do that|go ahead|go|please do|yes|just do it|go for it)\b")
 
@@ -130,11 +133,11 @@ def words(text: str) -> list[str]:
     return [word.strip(".'") for word in _WORD.findall(text)]
 
 
-def near(word: str, known: str) -> bool:
+def near(word: str, known: str, least: int = 5) -> bool:
     """Whether a word is another one but for one letter: wrong, missing, more, or two swapped."""
     if word == known:
         return True
-    if abs(len(word) - len(known)) > 1 or len(known) < 5 or word[:1] != known[:1]:
+    if abs(len(word) - len(known)) > 1 or len(known) < least or word[:1] != known[:1]:
         return False
     start = 0
     while start < min(len(word), len(known)) and word[start] == known[start]:
@@ -205,6 +208,7 @@ def agrees(text: str) -> bool:
     found = words(plain)
     return (
         _YES.search(plain) is not None
+        or _YES.search(re.sub(r"([a-z])\1", r"\1", plain)) is not None
         or any(typed(word, _YES_WORDS) for word in found)
         or any(word in _YES_TYPED for word in found[:2])
     )
@@ -212,17 +216,19 @@ def agrees(text: str) -> bool:
 
 def goes_on(text: str) -> bool:
     """Whether a text asks for what comes next, without saying what."""
-    return _GOES_ON.search(folded(text)) is not None
+    plain = folded(text)
+    return _GOES_ON.search(plain) is not None or any(near(w, "next", 4) for w in words(plain))
 
 
 _LAYS_OUT = frozenset(
     "erase wipe partition repartition overwrite delete remove destroy reinstall install nuke zap clear "
     "clean purge shred encrypt redo recreate partitioning partitioned wiping wiped erasing erased deleting "
-    "removing clearing installing installation sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd gpt mbr "
-    "msdos layout lvm luks part parts".split()
+    "removing clearing installing installation sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd "
+    "gpt mbr msdos layout lvm luks part parts".split()
 )
 _MAKES = re.compile(
-    r"\b(?:make|mak|making|create|creating|new|set ?up|prepare|split|slice|cut|divide|lay|want|need|"
+    r"\b(?:(?:make|mak|making|create|creating)(?! (?:an? |the )?(?:ext|btrfs|xfs|f2fs|v?fat|file))|new|"
+    r"into|set ?up|prepare|split|slice|cut|divide|lay|want|need|"
     r"give|gets?|usual|throw|over|anew|scratch|again|everything|whole|entire|table|do the|blank|fresh)\b"
 )
 _DISK_WORDS = re.compile(
@@ -240,6 +246,16 @@ _NOUN_PARTS = re.compile(
 )
 
 
+def asks_to_look(text: str) -> bool:
+    """Whether an answer wants to see or know something first."""
+    return _NO_YES.search(folded(text)) is not None
+
+
+def names_partitions(text: str) -> bool:
+    """Whether a text speaks of partitions that are there: `the root partition`, `partition 2`."""
+    return _NOUN_PARTS.search(folded(text)) is not None
+
+
 @lru_cache(maxsize=8192)
 def only_formats(text: str) -> bool:
     """Whether a request is about file systems or mounts of partitions, and not about a disk's layout.
@@ -249,9 +265,13 @@ def only_formats(text: str) -> bool:
     """
     plain = folded(text)
     named = _NOUN_PARTS.search(plain) is not None
+    if _MAKES.search(plain) or any(
+        word not in ("make", "take") and near(word, "make", 4) for word in words(plain)
+    ):
+        return False
     plain = _NOUN_PARTS.sub(" ", plain)
     found = [word for word in words(plain) if word not in _STAND_FOR_OTHERS]
-    if _MAKES.search(plain) or any(typed(word, _LAYS_OUT) for word in found):
+    if any(typed(word, _LAYS_OUT) for word in found):
         return False
     formats = _FILE_SYSTEMS.search(plain) is not None or any(typed(w, _FORMATS) for w in found)
     return named or (formats and not _DISK_WORDS.search(plain))
