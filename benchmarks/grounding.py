@@ -8,8 +8,8 @@ Asks for absent devices, on three machines, at temperature 0 and at 1.5: without
 with a call required, and with a call required as JSON. Counts the replies that ended (no command is
 taken from one that was cut by --max-tokens), of these those that can be read (a JSON call: by
 json.loads) and those that fit the tool's schema (a JSON call: by jsonschema, name and arguments),
-commands, commands that name an absent disk, and commands that the guard refuses, mostly for a partition
-that is not there yet. --chunk requests are made at a time; after --seconds no more are begun. The other
+commands, commands that name an absent disk, and commands that the guard refuses, for a partition that
+is not there yet, for one. --chunk requests are made at a time; after --seconds no more are begun. The other
 arguments are those of llmkit.evaluate.
 """
 

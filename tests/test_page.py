@@ -518,44 +518,80 @@ def test_a_reload_while_an_answer_is_on_its_way(
     expect(tab.page.locator("#log > li.model:not(.waiting) .text").last).to_have_text("Hello.")
 
 
-def test_what_is_kept_is_bounded_and_holds_no_key(open_tab: Any) -> None:
-    """However much is said, it fits into the tab's storage, and the newest is there again; the key is
-    asked for again; another tab begins anew; what is kept and cannot be read is dropped."""
+def test_what_is_kept_is_bounded(open_tab: Any) -> None:
+    """However much there is, it fits into the tab's storage: the oldest steps go first, then the oldest
+    of what is shown, then the oldest messages, in pairs; the newest stays, and the proposal at the end
+    still knows its place among the messages."""
+    tab = open_tab().ready()
+    tab.evaluate("import('/page/keep.js').then((keep) => { window.keep = keep; })")
+    tab.page.wait_for_timeout(500)
+    tab.evaluate(
+        "window.made = (steps, shown, said, size) => ({machine: {state: {}, earlier: Array.from("
+        "{length: steps}, (_, n) => ({n, x: 'x'.repeat(size)}))}, entries: Array.from({length: shown}, (_, n)"
+        " => ({kind: 'note', n, text: 'y'.repeat(size), before: said - 2})), messages: Array.from("
+        "{length: said}, (_, n) => ({role: n % 2 ? 'assistant' : 'user', content: n + 'z'.repeat(size)}))})"
+    )
+    found = {}
+    for counts in ((3, 5, 4, 100), (40, 5, 4, 100_000), (0, 40, 4, 100_000), (0, 1, 40, 100_000),
+                   (1, 500, 2, 10), (1, 1, 2, 2_000_000)):  # fmt: skip
+        tab.evaluate(f"keep.save(made{counts})")
+        text = str(tab.evaluate("sessionStorage.getItem('llmkit')"))
+        assert len(text) <= 1_500_000
+        found[counts] = tab.evaluate("keep.load()")
+    steps, shown, said = (
+        lambda kept: [step["n"] for step in kept["machine"]["earlier"]],
+        lambda kept: [entry["n"] for entry in kept["entries"]],
+        lambda kept: kept["messages"],
+    )
+    everything, many_steps, much_shown, much_said, long_log, too_long = found.values()
+    assert (steps(everything), shown(everything), len(said(everything))) == (
+        [0, 1, 2], [0, 1, 2, 3, 4], 4)  # fmt: skip
+    assert steps(many_steps)[-1:] == [39] and len(shown(many_steps)) == 5
+    assert shown(much_shown)[-1] == 39 and 1 < len(shown(much_shown)) < 15
+    assert said(much_said)[0]["role"] == "user" and said(much_said)[-1]["content"].startswith("39")
+    assert much_said["entries"][0]["before"] == len(said(much_said)) - 2
+    assert shown(long_log) == list(range(300, 500))
+    assert too_long is None
+
+
+def test_a_reload_keeps_no_key(open_tab: Any) -> None:
+    """It is asked for again, and then the conversation is there; another tab begins anew."""
     server = running("keys")
     tab = open_tab(server.port)
-    expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
-    tab.page.fill("#key", KEY)
-    tab.page.keyboard.press("Enter")
-    tab.ready()
+
+    def unlock(page: Page) -> None:
+        expect(page.locator("#ask-key")).to_be_visible(timeout=SLOW)
+        page.fill("#key", KEY)
+        page.keyboard.press("Enter")
+        expect(page.locator("html[data-ready=yes]")).to_be_attached(timeout=SLOW)
+
+    unlock(tab.page)
     tab.paste({"disks": [DISK]})
-    for number in range(3):
-        tab.send(f"$ printf '%0700000d' {number}")
-        tab.apply()
-    tab.send(f"$ echo {'x' * 6000} last")
+    tab.send("$ lsblk")
     tab.card()
-    kept = str(tab.evaluate("JSON.stringify(sessionStorage)"))
-    assert 1000 < len(kept) < 4_000_000 and KEY not in kept
-    assert KEY not in str(tab.evaluate("JSON.stringify(localStorage) + document.cookie"))
+    kept = str(
+        tab.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie])")
+    )
+    assert "lsblk" in kept and KEY not in kept
     tab.page.reload()
-    expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
-    tab.page.fill("#key", KEY)
-    tab.page.keyboard.press("Enter")
+    unlock(tab.page)
+    expect(tab.card().locator("code")).to_have_text("lsblk")
+    other = tab.page.context.new_page()
+    other.goto(f"http://127.0.0.1:{server.port}/")
+    unlock(other)
+    expect(other.locator("#log > li")).to_have_count(2)
+
+
+@pytest.mark.parametrize("kept", ["{", '{"version": 1, "machine": {"earlier": []}, "messages": [5], '
+                                  '"entries": [{"kind": "card"}]}', '{"version": 0}'])  # fmt: skip
+def test_what_is_kept_and_cannot_be_used_is_dropped(open_tab: Any, kept: str) -> None:
+    """The page begins as it does for somebody new."""
+    tab = open_tab().ready()
+    tab.evaluate(f"sessionStorage.setItem('llmkit', {kept!r})")
+    tab.page.reload()
     tab.ready()
-    expect(tab.card().locator("code")).to_contain_text("last")
-    assert tab.page.context.new_page().goto(f"http://127.0.0.1:{server.port}/") is not None
-    assert tab.page.context.pages[-1].locator("#log > li").count() <= 2
-    for broken in (
-        "{",
-        '{"version": 1, "machine": {"earlier": []}, "messages": [5], "entries": [5]}',
-    ):
-        tab.evaluate(f"sessionStorage.setItem('llmkit', {broken!r})")
-        tab.page.reload()
-        expect(tab.page.locator("#ask-key")).to_be_visible(timeout=SLOW)
-        tab.page.fill("#key", KEY)
-        tab.page.keyboard.press("Enter")
-        tab.ready()
-        expect(tab.page.locator("#log > li")).to_have_count(2)
-    assert tab.complaints == []
+    expect(tab.page.locator("#log > li")).to_have_count(2)
+    assert tab.parts() and tab.complaints == []
 
 
 def test_what_is_destroyed_is_asked_twice(open_tab: Any, scripted: Scripted) -> None:
