@@ -278,7 +278,7 @@ def test_another_disk_than_the_named_one_is_not_proposed(
         ("is there a /dev/sdz?", "lsblk"), ("sdz is gone, take nvme0n1", UEFI[0]),
         ("make nvme0n1p1 and nvme0n1p2 on nvme0n1", UEFI[0]), ("use the bigger one", UEFI[0]),
         ("copy it from sdb", "mkdir -p /tmp/x"),
-        ("make nvme0n1p1 for EFI", UEFI[0]), ("mount sda1 at /mnt", "mount /dev/sda1 /mnt"),
+        ("erase nvme0n1, make nvme0n1p1 for EFI", UEFI[0]), ("mount sda1 at /mnt", "mount /dev/sda1 /mnt"),
         ("write zeros from /dev/zero to sda1", "dd if=/dev/zero of=/dev/sda1"),
         ("my host name is vda", "hostnamectl set-hostname x"),
     ],
@@ -313,7 +313,7 @@ def test_another_tool_is_not_called(talk: Talk) -> None:
 def test_a_proposal_is_judged_again_when_it_runs(talk: Talk) -> None:
     """A disk that went away between proposal and consent: Refused."""
     assistant, machine, _ = talk(call(UEFI[0]))
-    assert assistant.ask("partition").command == UEFI[0]
+    assert assistant.ask("partition nvme0n1").command == UEFI[0]
     machine.state = SystemState.from_dict(
         {"disks": [disk for disk in EMPTY.to_dict()["disks"] if disk["name"] != "nvme0n1"]}
     )

@@ -121,9 +121,9 @@ def test_a_proposal_that_comes_to_the_same_is_taken(meet: Meet) -> None:
     )  # fmt: skip
     report, heard = played(
         assistant,
-        Line(1, "format", right="mkfs.ext4 -F /dev/sda1"),
+        Line(1, "format sda1", right="mkfs.ext4 -F /dev/sda1"),
         Line(2, "look", right="lsblk"),
-        Line(3, "format again", right="mkfs.btrfs -f /dev/sda1"),
+        Line(3, "format sda1 again", right="mkfs.btrfs -f /dev/sda1"),
         Line(4, "what is free", right="free -h"),
         Line(5, "no, stop", reply="All right."),
     )
@@ -150,7 +150,13 @@ def test_what_is_blocked_is_told_and_counted(meet: Meet) -> None:
 def test_a_transcript_tells_everything(meet: Meet, tmp_path: Path) -> None:
     """One JSON object a line, with what was said, proposed, corrected and run."""
     assistant = meet(call(UEFI[0]), call("lsblk"), text("Hi"))
-    played(assistant, Line(1, "go"), Line(2, "next", right=UEFI[1]), Line(3, "hi"), folder=tmp_path)
+    played(
+        assistant,
+        Line(1, "erase nvme0n1"),
+        Line(2, "next", right=UEFI[1]),
+        Line(3, "hi"),
+        folder=tmp_path,
+    )
     events = [json.loads(line) for line in (tmp_path / "transcript.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == [
         "start", "message", "proposal", "run", "message", "proposal", "correction", "run",
@@ -313,7 +319,7 @@ def test_it_fits_the_terminal(meet: Meet, width: int) -> None:
     """No line is wider than the terminal, and nothing but text is written without colours."""
     long = "mkdir -p " + " ".join(f"/mnt/a{number}/b/c/d" for number in range(20))
     assistant = meet(call(UEFI[0]), call(long), text("word " * 60))
-    seen = typed(assistant, "use it", "r", "nvme0n1", "more", "c", "tell me", width=width)
+    seen = typed(assistant, "use nvme0n1", "r", "nvme0n1", "more", "c", "tell me", width=width)
     assert all(len(line) <= width for line in seen.splitlines() if "> " not in line)
     assert seen.replace("\n", "").isprintable() and "\x1b" not in seen
     assert ("| - /dev/sdb" in seen) is (width == 200)
