@@ -1,0 +1,98 @@
+"""benchmarks/soak.py's verdict: what grows is found, noise is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "_soak_verdict.py"
+
+
+@pytest.fixture(scope="module")
+def soak() -> Any:
+    """The module; benchmarks/ is no package."""
+    spec = importlib.util.spec_from_file_location("_soak_verdict", PATH)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def series(minutes: int, value: Any, noise: float, seed: int) -> list[tuple[float, float]]:
+    """Twelve values a minute, `value` of the minute with noise."""
+    draw = random.Random(seed)
+    return [(5.0 * n, value(n / 12) + draw.gauss(0, noise)) for n in range(12 * minutes + 1)]
+
+
+NONE: list[tuple[float, float]] = [(0.0, 0.0)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_memory_that_only_wavers_holds(soak: Any, seed: int) -> None:
+    """800 MB after a warm-up that took 300 more, ±10 MB."""
+    memory = series(20, lambda m: 500 + 300 * min(m / 4, 1), 10, seed)
+    assert soak.memory_fails(memory, NONE, 0.02, 100) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_leak_is_found(soak: Any, seed: int) -> None:
+    """5 MB a minute, ±10 MB: 75 MB in the judged quarter hour of 800 MB."""
+    memory = series(20, lambda m: 800 + 5 * m, 10, seed)
+    (said,) = soak.memory_fails(memory, NONE, 0.02, 2000)
+    assert "grows beyond the cache" in said
+
+
+def test_the_run_of_before_does_not_hold(soak: Any) -> None:
+    """The worker as it was when code was kept for every number of rows (docs/performance.md)."""
+    known = [(0, 474), (1, 640), (2, 757), (5, 861), (10, 933), (15, 958), (20, 983)]
+
+    def value(minute: float) -> float:
+        at = max(n for n, (m, _) in enumerate(known) if m <= minute)
+        (m, a), (n, b) = known[at], known[min(at + 1, len(known) - 1)]
+        return a + (b - a) * (minute - m) / max(n - m, 1)
+
+    assert soak.memory_fails(series(20, value, 3, 0), NONE, 0.02, 17)
+
+
+def test_a_cache_that_fills_is_no_leak(soak: Any) -> None:
+    """10 MB a minute, of 500 tokens of 0.02 MB a minute; the same without the tokens is one."""
+    memory = series(20, lambda m: 800 + 10 * m, 5, 1)
+    held = series(20, lambda m: 500 * m, 0, 1)
+    assert soak.memory_fails(memory, held, 0.02, 1000) == []
+    assert soak.memory_fails(memory, NONE, 0.02, 1000)
+
+
+def test_more_than_the_caches_bound_is_found(soak: Any) -> None:
+    """A step of 300 MB late, where the caches may take 100."""
+    memory = series(20, lambda m: 800 + 300 * (m > 19.5), 5, 1)
+    assert any(
+        "after the warm-up, then" in said for said in soak.memory_fails(memory, NONE, 0.02, 100)
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_latency_that_only_wavers_holds(soak: Any, seed: int) -> None:
+    """4 s, and each answer off by a quarter or so; one minute of ten seconds."""
+    latency = series(20, lambda m: 10 if 12 <= m < 13 else 4, 1, seed)
+    assert soak.latency_fails("latency", latency, 1200) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_latency_that_grows_is_found(soak: Any, seed: int) -> None:
+    """From 4 s to 7 within 20 minutes."""
+    (said,) = soak.latency_fails("latency", series(20, lambda m: 4 + 0.15 * m, 1, seed), 1200)
+    assert "latency grows" in said
+
+
+def test_what_cannot_be_told_does_not_pass(soak: Any) -> None:
+    """Minutes of 1 and 30 seconds at random; and a run of four minutes."""
+    draw = random.Random(2)
+    wild = [(60.0 * n, draw.choice((1.0, 30.0))) for n in range(21)]
+    assert "cannot be told" in soak.latency_fails("latency", wild, 1200)[0]
+    assert "too short" in soak.latency_fails("latency", series(4, lambda m: 4, 0, 1), 240)[0]
