@@ -138,3 +138,14 @@ def test_an_objection_is_shown_behind_words_that_were_streamed(meet: Meet) -> No
     assistant, _ = meet(leads_up("Sure:", ABSENT), tries=1)
     shown = typed(assistant, "format it")
     assert "/dev/nvme0n1p7" in shown and shown.index("Sure:") < shown.index("There is no")
+
+
+def test_which_disk_is_asked_and_consent_is_not(meet: Meet) -> None:
+    """Of two disks one has to be named; that the named one is erased is confirmed by its name."""
+    assistant, server = meet(call(UEFI[0]))
+    turn = assistant.ask("partition")
+    assert turn.command is None and turn.text.startswith("Which disk: nvme0n1 (")
+    assert "sda (" in turn.text and len(server.asked) == 1
+    turn = assistant.ask("can you partition nvme0n1?")
+    assert turn.command == UEFI[0]
+    assert turn.explanation is not None and turn.explanation.needs_confirmation

@@ -25,6 +25,7 @@ from llmkit.chat_types import CUT, Asker, Execute, OnText, Ran, Refused, Stage, 
 from llmkit.client_wire import Answer, Ask, ServerError
 from llmkit.config import AskConfig
 from llmkit.config_chat import ChatAskConfig
+from llmkit.domain import Objection
 from llmkit.installer import plan
 from llmkit.installer.assistant_machine import Dry, Machine, Real, Simulated
 from llmkit.installer.assistant_meant import other_device, warning
@@ -33,6 +34,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
+from llmkit.installer.review import _which as which_disk
 from llmkit.installer.review import objection
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
@@ -158,7 +160,7 @@ class Assistant:
             return Turn(f"I was given a call of {safe(answer.tool)}, which I cannot do.",
                         blocked=safe(answer.tool), answer=answer), True  # fmt: skip
         command = command.strip()
-        found = objection(self.state, self.history, command, confirm=False)
+        found = self._reviewed(command)
         if found is not None:
             return Turn(found.text, blocked=command, answer=answer), found.again
         turn = replace(self.consider(command), answer=answer)
@@ -172,6 +174,15 @@ class Assistant:
             lines = (careful, *turn.explanation.lines)
             turn = replace(turn, explanation=replace(turn.explanation, lines=lines))
         return turn, False
+
+    def _reviewed(self, command: str) -> Objection | None:
+        """What the review has against a proposal, but for its question for consent: what destroys is
+        agreed to by the disk's name. Which of several disks is meant is asked here, too."""
+        found = objection(self.state, self.history, command, confirm=False)
+        if found is not None:
+            return found
+        asked = objection(self.state, self.history, command)
+        return asked if asked is not None and asked.text == which_disk(self.state) else None
 
     def consider(self, command: str) -> Turn:
         """A command, judged on the machine as it is now: a proposal, or a text that says why not."""
