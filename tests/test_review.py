@@ -131,6 +131,13 @@ OBJECTS = [
     (TWO, ("erase the samsung",), NVME_ZAP, ("nvme0n1",)),
     (TWO, ("erase sdc",), SDA_ZAP, ("no /dev/sdc",)),
     (TWO, ("keep the windows disk, partition the other one",), SDA_ZAP, ("sda",)),
+    (TWO, ("shred all disks",), SDA_ZAP, ("sda",)),
+    (
+        TWO,
+        ("list them", "Two: nvme0n1 with 1000G and sda with 500G.", "wipe it"),
+        SDA_ZAP,
+        ("Which",),
+    ),
     # which one?
     (TWO, ("partition the disk",), SDA_ZAP, ("Which disk", "sda (500G", "nvme0n1 (1000G", "?")),
     (TWO, ("install linux",), NVME_ZAP, ("Which disk",)),

@@ -22,7 +22,9 @@ from llmkit.installer.state import SystemState
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty|on it|there)\b", re.IGNORECASE)
-_PLEASE = re.compile(r"\bplease (?:confirm|agree|say)|\bsay yes\b", re.IGNORECASE)
+_PLEASE = re.compile(
+    r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
+)
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
@@ -102,7 +104,8 @@ class Talk:
         """The disks that an assistant's text is about, when it does not leave a choice."""
         for part in (_question(text), text):
             disks = self._disks(named(part, self.state)) & _own(self.state)
-            if len(disks) == 1 or disks and not _CHOICE.search(part):
+            plan = "?" in text and not _CHOICE.search(part)  # about all that it names
+            if len(disks) == 1 or disks and plan:
                 return disks
         return frozenset()
 
@@ -122,6 +125,8 @@ class Talk:
         refs = refer(kept, self.state, self.topic)
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
+        if self._asks_for_more(refs, need):
+            return Consent.ask
         if say.destroys(kept) and not (table and self._formats(kept, refs)):
             if not (known or table or refs) and need == self._partitioned():
                 return Consent.given  # no other disk has anything to format
@@ -162,6 +167,8 @@ class Talk:
         if table and self._formats(kept, refs):
             return Consent.ask
         if not (refs or say.destroys(kept) or say.agrees(kept) or say.goes_on(kept)):
+            return Consent.ask
+        if self._asks_for_more(refs, need):
             return Consent.ask
         if refs and refs.sure:
             return Consent.given if need <= refs.disks else Consent.ask
@@ -211,6 +218,10 @@ class Talk:
         """Whether a request is about file systems of partitions, and not about a disk's layout."""
         disk = bool(refs) and refs.sure and not refs.nodes and not say.names_partitions(kept)
         return say.only_formats(kept) and not disk
+
+    def _asks_for_more(self, refs: Refs, need: set[str]) -> bool:
+        """Whether every disk is to go: that is never meant lightly, and no line for one of them."""
+        return refs.every and not refs.nodes and need != refs.disks
 
     def _fits(self, refs: Refs, need: set[str], nodes: set[str]) -> bool:
         """Whether everything that is lost was referred to: a disk by any way, or its partitions."""

@@ -88,6 +88,7 @@ class Refs:
     nodes: frozenset[str] = frozenset()
     disks: frozenset[str] = frozenset()
     sure: bool = True
+    every: bool = False  # it says that all disks are meant
 
     def __bool__(self) -> bool:
         return bool(self.disks)
@@ -111,7 +112,7 @@ def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
     single = frozenset().union(*(way for way in ways if len(way) == 1))
     parts = _partitions(plain, state, disks or single or topic)
     if _ALL.search(plain):
-        return Refs(nodes, frozenset(disk.path for disk in candidates(state)))
+        return Refs(nodes, frozenset(disk.path for disk in candidates(state)), every=True)
     if disks:
         wanted = disks | (single if _lists(plain) else frozenset())
         return Refs(nodes if wanted == disks else nodes | single, wanted)

@@ -65,7 +65,7 @@ _YES_TYPED = frozenset(
 )
 _NO_YES = re.compile(  # an answer of these is about something else
     r"\b(?:show|list|tell|explain|look|check|print|display|describe|compare|view|let me see|"
-    r"good (?:to know|question|point)|but)\b"
+    r"good (?:to know|question)|but)\b"
 )
 _NO = re.compile(
     r"^n\W*$|\b(?:no|nope|nah|na|not|don't|dont|do not|never|wait|hold on|stop|cancel|abort|forget|"
