@@ -83,7 +83,9 @@ def bench(session: nox.Session) -> None:
     """Run benchmarks; name some to run only those: nox -s bench -- guard startup."""
     install(session, "-e", ".[dev,train,serve]")
     install_default_model(session)
-    chosen = session.posargs or sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
+    long = {"soak", "robustness", "safety"}  # half an hour, or about an adapter: by name alone
+    every = sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
+    chosen = session.posargs or [name for name in every if name not in long]
     for name in chosen:
         session.run("python", f"benchmarks/{name}.py")
 

@@ -250,3 +250,22 @@ def test_a_hint_never_points_at_the_live_medium() -> None:
         "did you mean /dev/sda?"
         in check_command("wipefs -a /dev/sdz", SystemState(disks=(disk,))).reason
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["chmod -R 777 /", "cd / && chown -R paula .", "chown -R --reference=/home /", "mv / /tmp",
+     "arch-chroot /mnt chmod -R 755 /", "chgrp --recursive wheel /mnt"],
+)  # fmt: skip
+def test_the_rights_of_a_whole_system_are_not_for_changing(line: str) -> None:
+    """Recursive changes from a system's root break it: no data is lost, and nothing works any more."""
+    assert check_command(line, SystemState()).danger == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "line", ["chmod 755 /mnt", "chown -R vince /mnt/home/vince", "mv /mnt/etc/a /mnt/etc/b",
+             "arch-chroot /mnt chown -R vince:vince /home/vince"],
+)  # fmt: skip
+def test_the_rights_of_a_part_of_a_system_may_change(line: str) -> None:
+    """A home folder's owner, the root folder alone: usual steps."""
+    assert check_command(line, SystemState()).danger == "change"

@@ -80,7 +80,18 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     words = [word for word in args if word is not None]
     if any(w in ("--help", "--version") for w in words) and len(args) == 1:
         return READ
-    if program in ("rm", "find", "shred", "chmod", "chown", "mv", "unlink", "rmdir", "rsync"):
+    if program in (
+        "rm",
+        "find",
+        "shred",
+        "chmod",
+        "chown",
+        "chgrp",
+        "mv",
+        "unlink",
+        "rmdir",
+        "rsync",
+    ):
         return _files(call, here, root)
     if program in ("dd", "tee", "cp", "install", "truncate", "fallocate", "ln"):
         return _writer(call, here)
@@ -223,7 +234,29 @@ def _files(call: Call, here: Presence, root: str) -> Danger:
         if any(_below(w, t) for w in operands for t in _live_targets(here.state)):
             return Danger("forbidden", "deletes files of the live medium")
         return Danger("destructive" if program == "shred" else "change", "deletes files")
+    if program in ("chmod", "chown", "chgrp", "mv"):
+        recursive = any(re.fullmatch(r"-[a-zA-Z]*R[a-zA-Z]*|--recursive", w) for w in words)
+        operands = [w for w in words if not w.startswith("-")]
+        if program == "mv" or recursive:
+            given = any(w.startswith("--reference") for w in words)
+            paths = operands[:-1] if program == "mv" else operands[0 if given else 1 :]
+            if bad := _system(paths, call, root):
+                verb = "moves away" if program == "mv" else "changes the rights of"
+                return Danger("forbidden", f"{verb} {bad}")
     return Danger("change", "changes files")
+
+
+def _system(paths: list[str], call: Call, root: str) -> str:
+    """The system whose root, or everything right under it, is among these paths; "" for none."""
+    for path in paths:
+        full = path if path.startswith("/") else f"{call.cwd or '/nowhere'}/{path}"
+        plain = re.sub(r"/\*$", "", normpath(root + full if root else full)) or "/"
+        plain = plain[1:] if plain.startswith("//") else plain
+        if plain == "/":
+            return "the whole running system"
+        if plain in ("/mnt", root):
+            return f"the whole system in {plain}"
+    return ""
 
 
 def _whole(paths: list[str], call: Call, state: SystemState, root: str) -> str:
