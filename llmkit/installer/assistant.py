@@ -34,8 +34,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
-from llmkit.installer.review import _which as which_disk
-from llmkit.installer.review import objection
+from llmkit.installer.review import objection, which_disk
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
 from llmkit.installer.seam import domain

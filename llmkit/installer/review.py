@@ -92,7 +92,7 @@ def _objection(
     if consent is Consent.given:
         return None
     if consent is Consent.which:
-        return Objection(_which(state), False)
+        return Objection(which_disk(state), False)
     if consent is Consent.leave:
         return Objection(f"All right, {_names(need)} stays as it is.", False)
     return Objection(text, False)
@@ -121,7 +121,7 @@ def _names(disks: set[str]) -> str:
     return " and ".join(sorted(path.removeprefix("/dev/") for path in disks))
 
 
-def _which(state: SystemState) -> str:
+def which_disk(state: SystemState) -> str:
     """The question that names every disk that could be meant."""
     disks = [about(disk) for disk in candidates(state)]
     return f"Which disk: {', '.join(disks[:-1])}, or {disks[-1]}?"
