@@ -172,7 +172,7 @@ def test_a_transcript_tells_everything(meet: Meet, tmp_path: Path) -> None:
 def test_the_script_replays_the_installation(meet: Meet, tmp_path: Path) -> None:
     """replay.sh is bash, asks first, holds nothing that failed, and its commands bring the same
     machine, whatever was said in between."""
-    nasty = "go\n'; rm -rf / #"
+    nasty = "go on with nvme0n1\n'; rm -rf / #"
     odd = "cd /mnt && mkdir here"
     assistant = meet(
         *(call(command) for command in UEFI[:4]), call("mount /dev/sda /mnt"), call(odd)
@@ -459,15 +459,15 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     """Lines are edited in place, Ctrl-C does not end it, Ctrl-D does; no colours are written."""
     pytest.importorskip("prompt_toolkit")
     health = says(200, {"status": "ok", "model": "told"})
-    with Told(health, speaks(call("mount /dev/nvme0n1 /mnt"))) as server:
+    with Told(health, speaks(call("mkdir -p /mnt/data"))) as server:
         screen = Terminal(tmp_path, f"server.url={server.url}")
         try:
             screen.until("[ ] restart")
             screen.until(">")
-            screen.type("mount it")
+            screen.type("make the folder")
             screen.until("ancel:")
             screen.type("e")
-            screen.until("/dev/nvme0n1 /mnt")
+            screen.until("-p /mnt/data")
             os.write(screen.here, b"\x15lsblk\r")  # Ctrl-U: the line anew
             screen.until("ancel:")
             screen.type("r")
