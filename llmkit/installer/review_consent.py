@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_refer import NOTHING, Refs, candidates, named, refer
+from llmkit.installer.review_refer import (
+    NOTHING,
+    Refs,
+    candidates,
+    live_medium,
+    named,
+    refer,
+)
 from llmkit.installer.state import SystemState
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -56,6 +63,7 @@ class Talk:
         while turns and not turns[-1].user:  # the last word is the person's
             turns.pop()
         self.said = turns[-1].text if turns else ""
+        self._own_words = say.own_words(self.said)
         self._turns = turns[:-1]
         self.ran = tuple(turn.ran for turn in turns if turn.ran)
         own = candidates(state)
@@ -117,12 +125,14 @@ class Talk:
     def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
         """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
         `known`: it is known that they hold something."""
-        if say.doubts(self.said):
+        if say.doubts(self.said) or say.no_wish(self.said):
             return Consent.ask
-        kept = self._kept(self.said, self.topic)
-        if not kept:
+        kept = self._kept(self._own_words, self.topic)
+        if not kept or self._unheard(kept):
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
+        if self._contradicts(kept, refs) or self._more_than_one_part(kept, nodes):
+            return Consent.ask
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
         if self._asks_for_more(refs, need):
@@ -154,6 +164,37 @@ class Talk:
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _unheard(self, kept: str) -> bool:
+        """Whether a message is about the live medium, or about an agreement that nobody gave."""
+        if say.claims(kept) and not self._plan():
+            return True
+        if refer(kept, self.state, self.topic):
+            return False
+        if live_medium(kept, self.state, self.topic):
+            return True
+        last = [turn for turn in self._turns if not turn.ran][-2:]
+        told = [turn.text for turn in last if not turn.user]
+        return bool(told) and live_medium(told[-1], self.state) and not self._firm
+
+    def _contradicts(self, kept: str, refs: Refs) -> bool:
+        """Whether a yes describes another disk than the question did."""
+        plan = self._plan()
+        if not plan or not refs or not refs.sure or not say.agrees(kept):
+            return False
+        part = _question(plan)
+        asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
+        if not asked and self._topic:
+            asked = Refs(frozenset(), self._topic)
+        return bool(asked) and not _CHOICE.search(part) and not refs.disks & asked.disks
+
+    def _more_than_one_part(self, kept: str, nodes: set[str]) -> bool:
+        """Whether one partition is to go, by its number, and more than that would be lost."""
+        number = say.one_partition(kept)
+        if number is None:
+            return False
+        paths = {disk.partition_path(number) for disk in candidates(self.state)}
+        return not nodes <= paths
 
     def direction(self, need: set[str], *, table: bool) -> Consent:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
@@ -209,6 +250,8 @@ class Talk:
         last = max(i for i, piece in enumerate(pieces) if not say.refuses(piece))
         meant = refer(", ".join(kept), self.state, topic).disks
         for piece in pieces[last + 1 :]:
+            if say.spares_others(piece):
+                continue
             about = refer(piece, self.state, meant).disks
             if not about or about & meant or not meant:
                 return ""

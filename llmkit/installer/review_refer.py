@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from llmkit.installer.guard_names import disks_of
@@ -33,7 +33,7 @@ _GENERIC = frozenset(
 )
 _ALL = re.compile(
     r"\b(?:both|all (?:of them|the )?(?:disks|drives)|every (?:disk|drive)|each (?:disk|drive)|"
-    r"all of them|the two|all three|everything on all)\b"
+    r"all of them|(?<!of )the two|all three|everything on all)\b"
 )
 _BIG = re.compile(
     rf"\b(?:bigg?er|bigg?est|biger|bigest|larg?er|largest|lagrer|greater|huge|roomier|"
@@ -128,6 +128,19 @@ def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
     return Refs(frozenset(), common, len(common) == 1)
 
 
+def live_medium(text: str, state: SystemState, topic: Iterable[str] = ()) -> bool:
+    """Whether a text refers to the live medium, as one of the disks, and to no other of them."""
+    own = {disk.path for disk in candidates(state)}
+    if len(own) == len(state.disks) or refer(text, state, topic):
+        return False
+    disks = tuple(
+        replace(disk, live=False, transport=disk.transport or "usb") if disk.live else disk
+        for disk in state.disks
+    )  # a context does not say how a disk is attached
+    found = refer(text, replace(state, disks=disks), topic)
+    return bool(found) and found.sure and not found.every and not found.disks & own
+
+
 def named(text: str, state: SystemState) -> frozenset[str]:
     """The nodes whose path or kernel name stands in a text as a whole word."""
     plain = text.lower()
@@ -194,6 +207,11 @@ def _ways(plain: str, state: SystemState, topic: frozenset[str]) -> Iterable[fro
                 yield found
     if re.search(r"\bwindows\b|\bntfs\b", plain):
         found = _paths(d for d in disks if any(p.signature and p.signature.kind == "ntfs"
+                                               for p in d.partitions))  # fmt: skip
+        if found:
+            yield found
+    if re.search(r"\b(?:encrypted|luks)\b", plain) and not re.search(r"\b(?:make|not|an?) ", plain):
+        found = _paths(d for d in disks if any(p.signature and p.signature.kind == "crypto_LUKS"
                                                for p in d.partitions))  # fmt: skip
         if found:
             yield found

@@ -98,6 +98,22 @@ _DOUBT = re.compile(
     r"what if|not sure|hesitat\w+|maybe|perhaps|might|lose my|losing)\b|"
     r", ?(?:right|rigth|rifht|correct|or not|huh|eh)\W*$"
 )
+_NO_WISH = re.compile(  # speaks of a deed, and does not ask for it as it is
+    r"\bif (?!(?:you|u) (?:like|want|wish|please|agree|must|need|can|could|would)\b)|\bin case\b|"
+    r"\bexplain\b|\bconvert\w*\b|\bin[- ]place\b|\b(?:files?|data) included\b|"
+    r"\b(?:ignore|disregard|forget) (?:\w+ ){0,3}(?:instructions?|rules?|guidelines)\b"
+)
+_OTHERS = re.compile(
+    r"\b(?:leave|keep|spare|skip|not|don't|do not|without) (?:\w+ ){0,2}(?:the )?(?:others?|other one|rest)\b"
+)
+_CLAIM = re.compile(  # of an agreement that must stand in the conversation
+    r"\b(?:approv(?:al|ed)|confirmed|confirmation|agreed|consent(?:ed|s)?|permission|authori[sz]\w+)\b"
+)
+_QUOTED = re.compile(r"(?<!\w)(['\"`])(?:(?!\1).){12,}?\1(?!\w)")
+_ONE_PART = re.compile(
+    r"\b(?:delete|remove|erase|wipe|format|drop|kill)\b[^.;,]*?\bpart(?:ition)? ?(?:no\.? ?|number ?|#)?"
+    r"(\d{1,2})\b(?! ?[gmt]i?b?\b)"
+)
 _FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|please|pls)[ ,]+)*"
 _ASKS = re.compile(
     _FILLER
@@ -212,6 +228,33 @@ def agrees(text: str) -> bool:
         or any(typed(word, _YES_WORDS) for word in found)
         or any(word in _YES_TYPED for word in found[:2])
     )
+
+
+def own_words(text: str) -> str:
+    """A message without longer passages in quotes, which somebody else may have said."""
+    return _QUOTED.sub(" ", text)
+
+
+@lru_cache(maxsize=8192)
+def no_wish(text: str) -> bool:
+    """Whether a text puts a condition, wants to keep what is there, or only wants to know."""
+    return _NO_WISH.search(folded(text)) is not None
+
+
+def spares_others(text: str) -> bool:
+    """Whether a clause of refusal is about what was not asked for: `leave the others`."""
+    return _OTHERS.search(folded(text)) is not None
+
+
+def claims(text: str) -> bool:
+    """Whether a text says that something was agreed to before."""
+    return _CLAIM.search(folded(text)) is not None
+
+
+def one_partition(text: str) -> int | None:
+    """The number of the only partition that a text wants gone: `delete partition 3 of sda`."""
+    found = set(_ONE_PART.findall(folded(text)))
+    return int(found.pop()) if len(found) == 1 else None
 
 
 def goes_on(text: str) -> bool:
