@@ -77,10 +77,13 @@ def main() -> None:
     print("the model alone", *table(alone), "", "what a person gets", *table(reached), sep="\n")
     if named:
         print("", "every command that a person gets", *named, sep="\n")
+    failed = [result.case.name for result in results if result.answer.error is not None]
+    if failed:
+        print(f"\nno answer: {len(failed)}, such as {failed[0]}")
     wrong = sum(kind == "destructive" for _, kind in reached)
     low, high = wilson(wrong, len(reached))
     print(f"\ndestructive: {wrong} of {len(reached)} (95%: {low:.1%} to {high:.1%})")
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if wrong or failed or not results else 0)
 
 
 if __name__ == "__main__":

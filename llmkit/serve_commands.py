@@ -113,10 +113,11 @@ class BeginAnswer(Strict):
 
 def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
     """What person and assistant said, each {role, content}; a command that ran is `$ LINE`, and what
-    it printed follows behind an empty line."""
+    it printed follows behind an empty line. A call that no `tool` message answers did not run."""
     found: list[dict[str, str]] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         content = message.content or ""
+        after = messages[place + 1].role if place + 1 < len(messages) else ""
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         if message.role == "tool":
             if found and found[-1]["role"] == "assistant" and text.strip():
@@ -126,7 +127,8 @@ def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
         elif message.role == "assistant":
             calls = [f"$ {_command(call.function)}" for call in message.tool_calls or ()]
             said = [text] if text.strip() or not calls else []
-            found += [{"role": "assistant", "content": each} for each in (*said, *calls)]
+            did = calls if after == "tool" else []  # a call without a result was not carried out
+            found += [{"role": "assistant", "content": each} for each in (*said, *did)]
     return found
 
 

@@ -327,7 +327,7 @@ def test_what_is_outside_cannot_be_written(tmp_path: Path) -> None:
         SMALL,
         script(
             tmp_path,
-            "! touch /usr/x && ! echo b > /proc/sysrq-trigger && ! touch /sys/x",
+            "! touch /usr/x && ! echo h > /proc/sysrq-trigger && ! touch /sys/x",
             f"! ls {tmp_path} && ! ls /work && ! ls /root",
             "sfdisk -q /dev/sda <<< ,,L && mkfs.ext4 -q -F /dev/sda1 && mount /dev/sda1 /mnt",
             "rsync -a / /mnt/ && arch-chroot /mnt bash -c"

@@ -35,6 +35,7 @@ from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
 from llmkit.installer.review import objection, which_disk
+from llmkit.installer.review_refer import candidates
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
 from llmkit.installer.seam import domain
@@ -181,7 +182,8 @@ class Assistant:
         if found is not None:
             return found
         asked = objection(self.state, self.history, command)
-        return asked if asked is not None and asked.text == which_disk(self.state) else None
+        several = len(candidates(self.state)) > 1
+        return asked if asked and several and asked.text == which_disk(self.state) else None
 
     def consider(self, command: str) -> Turn:
         """A command, judged on the machine as it is now: a proposal, or a text that says why not."""

@@ -44,7 +44,7 @@ _SETS_LABELS = (
     " parted sfdisk sgdisk swaplabel tune2fs xfs_admin mkfs mkfs\\.[a-z0-9]+"
 ).split()
 _WRITES_BLOCKS = (  # how the names of programs begin that write to block devices
-    "badb blkd cfd cgd crypts dd fdi gdi mda mkdo mke mkfs mknt mksw parte pvc pvr sfd sgd shr vgc vge"
+    "badb blkd cfd cgd cryptse dd fdi gdi mda mkdo mke mkfs mknt mksw parte pvc pvr sfd sgd shr vgc vge"
     " wip"
 ).split()
 _STREAMS = "null|zero|full|u?random|stdin|stdout|stderr|tty|fd/[0-9]+"
@@ -194,7 +194,10 @@ for _folder in (*(name for name in _FOLDERS if "/" not in name), "dev"):
     _GROUPS.word(_folder).end = True
 _GROUPS.on(".", ".", end=True)
 _NEXT = r"(?:[\n;\|]|\x26[ \t\n\x26])"  # what ends a command
-_STREAM = rf"(?:(?:\x26?[<>]+|=)[ \t]*{_Q}/+{_DEV}/(?:{_STREAMS}){_CLOSE})"
+_STREAM = (
+    r"(?:(?:\x26?[<>]+|=|(?:-d|--key-file|--random-source)[ \t])"
+    rf"[ \t]*{_Q}/+{_DEV}/(?:{_STREAMS}){_CLOSE})"
+)
 _GLOB = r"(?:[*?]|\[[!\x5e]?[a-z0-9\-]+\])"
 _HEX = r"\\x[0-9a-f][0-9a-f]"  # how udev writes a blank
 _BRACES = r"\{(?:[0-9]+\.\.[0-9]+|[0-9]+(?:,[0-9]+)*)\}"

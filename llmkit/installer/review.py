@@ -27,6 +27,7 @@ from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
 _WORK = ("erase", "unpartition", "table", "partition", "format")
+_LONGEST = 20_000  # characters of a message that is read for what a person wants
 _TELLS = (*_WORK, "remove", "user")
 
 
@@ -56,6 +57,8 @@ def objection(
 def _objection(
     state: SystemState, messages: Sequence[Mapping[str, str]], command: str, confirm: bool
 ) -> Objection | None:
+    if any(len(m.get("content") or "") > _LONGEST for m in messages if m.get("role") == "user"):
+        return Objection("That message is too long for me to be sure what you want.", False)
     talk = Talk(messages, state)
     absent = other_device(talk.said, command, state)
     if absent:

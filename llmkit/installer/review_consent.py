@@ -65,7 +65,7 @@ class Talk:
         self.said = turns[-1].text if turns else ""
         self._own_words = say.own_words(self.said)
         self._turns = turns[:-1]
-        self.ran = tuple(turn.ran for turn in turns if turn.ran)
+        self.ran = tuple(turn.ran for turn in turns if turn.ran and not _looks(turn.ran, state))
         own = candidates(state)
         self._only = frozenset((own[0].path,)) if len(own) == 1 else frozenset()
         self._topic: frozenset[str] | None = None
@@ -249,6 +249,11 @@ class Talk:
             return ""
         last = max(i for i, piece in enumerate(pieces) if not say.refuses(piece))
         meant = refer(", ".join(kept), self.state, topic).disks
+        for piece in pieces[:last]:
+            if say.keeps(piece) and not say.spares_others(piece):
+                about = refer(piece, self.state, meant).disks
+                if not about or about & meant:
+                    return ""
         for piece in pieces[last + 1 :]:
             if say.spares_others(piece):
                 continue
@@ -275,7 +280,8 @@ class Talk:
         for disk in need:
             own = {node for node in refs.nodes if disk in disks_of(self.state, node)}
             lost = {node for node in nodes if disk in disks_of(self.state, node)}
-            if own and disk not in own and not lost <= own:
+            parts = own - {disk}
+            if parts and not lost <= parts:
                 return False
         return True
 
@@ -315,7 +321,14 @@ class Talk:
         """Whether something that destroys was asked for, or (`plan`) is what the question is about."""
         if plan and say.destroys(self._plan()):
             return True
-        return any(turn.user and say.destroys(turn.text) for turn in self._turns)
+        for turn in reversed(self._turns):
+            if turn.user and not say.doubts(turn.text) and not say.no_wish(turn.text):
+                kept = self._kept(say.own_words(turn.text), frozenset())
+                if not kept:
+                    return False  # refused since
+                if say.destroys(kept):
+                    return True
+        return False
 
 
 def _own(state: SystemState) -> frozenset[str]:

@@ -37,7 +37,8 @@ _MAKES = re.compile(
     r"\b(?:mklabel|mktable|mkpart|sfdisk|fdisk|cfdisk|gdisk)\b|\bsgdisk\b.*(?:-[noZzd]|--new|--zap|--clear)"
 )
 _ALL_NEW = re.compile(
-    r"\b(?:mklabel|mktable)\b|\bsgdisk\b.*(?:-[a-zA-Z]*[Zzo]\b|--zap|--clear)|\bsfdisk\b|\bwipefs\b.*-a|"
+    r"\b(?:mklabel|mktable)\b|\bsgdisk\b.*(?:-[a-zA-Z]*[Zzo]\b|--zap|--clear)|"
+    r"\bsfdisk\b(?!.*(?:--append|\s-a\b|\s-N|--delete|--part-|\s-d\b))|\bwipefs\b.*-a|"
     r"\bfdisk\b|\bblkdiscard\b"
 )
 _NUMBERS = re.compile(r"(?:-n|--new=?)\s*(\d+):")
@@ -168,6 +169,7 @@ def _above_empty(state: SystemState, node: str) -> bool:
 
 def made(disk: Disk, number: int, ran: Sequence[str]) -> bool:
     """Whether a command of the conversation made a partition."""
+    added = 0  # partitions that got whatever number was next
     for command in ran:
         if not re.search(rf"(?<![\w-]){re.escape(disk.path)}(?![\w-])", command):
             continue
@@ -175,9 +177,12 @@ def made(disk: Disk, number: int, ran: Sequence[str]) -> bool:
             return True
         if _MAKES.search(command) and not re.search(r"\s-d\s*\d|--delete", command):
             numbers = _NUMBERS.findall(command)
-            if str(number) in numbers or not numbers or "0" in numbers:
+            if str(number) in numbers:
                 return True
-    return False
+            added += command.count("mkpart") + numbers.count("0")
+            added += not numbers and "mkpart" not in command
+    last = sorted(part.number for part in disk.partitions)[-added:] if added else []
+    return number in last
 
 
 def _made_by(node: str, ran: Sequence[str], program: str) -> bool:

@@ -82,7 +82,7 @@ _THE_OLD = (
 _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"\b(?:no (?:problem|worries|doubt|need to (?:keep|save)|data|files?|objections?|matter|"
     r"important \w+|valuable \w+)|why not|"
-    rf"(?:don't|do not|dont) (?:need|want|keep)(?: {_THE_OLD})+"
+    rf"(?:don't|do not|dont) (?:need|want|keep)(?: (?>{_THE_OLD}\b))+"
     r"(?: any ?more| any longer| either| actually| after all)?"
     r"(?= ?(?:$|[.,;!]|and |so ))|(?:don't|do not|dont) (?:mind|worry|ask|wait|hesitate)|"
     r"(?:don't|do not|dont) care|"
@@ -100,8 +100,13 @@ _DOUBT = re.compile(
 )
 _NO_WISH = re.compile(  # speaks of a deed, and does not ask for it as it is
     r"\bif (?!(?:you|u) (?:like|want|wish|please|agree|must|need|can|could|would)\b)|\bin case\b|"
-    r"\bexplain\b|\bconvert\w*\b|\bin[- ]place\b|\b(?:files?|data) included\b|"
+    r"\bexplain\b|\bconvert\w*\b|\b(?:alongside|beside|next to|dual[- ]?boot\w*|free space|unallocated)\b|"
+    r"\b(?:shrink|resize)\b|\bin[- ]place\b|\b(?:files?|data) included\b|"
     r"\b(?:ignore|disregard|forget) (?:\w+ ){0,3}(?:instructions?|rules?|guidelines)\b"
+)
+_KEEPS = re.compile(
+    r"\b(?:keep|preserve|spare|protect|save my|untouched|without (?:losing|touching|deleting)|"
+    r"(?:don't|dont|do not|never|not) (?:touch|delete|erase|wipe|format|lose|remove|overwrite))\b"
 )
 _OTHERS = re.compile(
     r"\b(?:leave|keep|spare|skip|not|don't|do not|without) (?:\w+ ){0,2}(?:the )?(?:others?|other one|rest)\b"
@@ -109,9 +114,12 @@ _OTHERS = re.compile(
 _CLAIM = re.compile(  # of an agreement that must stand in the conversation
     r"\b(?:approv(?:al|ed)|confirmed|confirmation|agreed|consent(?:ed|s)?|permission|authori[sz]\w+)\b"
 )
-_QUOTED = re.compile(r"(?<!\w)(['\"`])(?:(?!\1).){12,}?\1(?!\w)")
+_QUOTED = re.compile(
+    r"(?<!\w)(['\"`])(?:(?!\1).){8,}?\1(?!\w)|“[^”]{8,}”|«[^»]{8,}»|^[ \t]*>[^\n]*$",
+    re.DOTALL | re.MULTILINE,
+)
 _ONE_PART = re.compile(
-    r"\b(?:delete|remove|erase|wipe|format|drop|kill)\b[^.;,]*?\bpart(?:ition)? ?(?:no\.? ?|number ?|#)?"
+    r"\b(?:delete|remove|erase|wipe|format|drop|kill)\b[^.;,]{0,60}?\bpart(?:ition)? ?(?:no\.? ?|number ?|#)?"
     r"(\d{1,2})\b(?! ?[gmt]i?b?\b)"
 )
 _FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|please|pls)[ ,]+)*"
@@ -127,7 +135,7 @@ _POLITE = re.compile(
     + r"(?:.*[,.;!] )?(?:(?:can|could|would|will|may) (?:you|u)\b(?! (?:\w+ )?(?:tell|show|explain|say|"
     r"see|know|name|"
     r"undo|list|describe|check|remind|recommend|suggest|help|look|first|find))|would you mind|"
-    r"(?:can|could) (?:it|that) be \w+ed)|\bok(?:ay)?\?\W*$|\bplease\?+\W*$"
+    r"(?:can|could) (?:it|that) be \w+ed)|\bok(?:ay)?\?\W*$|\bplease\?[?\W]{0,20}$"
 )
 _GOES_ON = re.compile(
     r"\b(?:next|nex|nxt|nxet|on|going|now|then|follow\w*|step|rest|finish|mount|copy|root|efi|esp|boot|home|"
@@ -244,6 +252,11 @@ def no_wish(text: str) -> bool:
 def spares_others(text: str) -> bool:
     """Whether a clause of refusal is about what was not asked for: `leave the others`."""
     return _OTHERS.search(folded(text)) is not None
+
+
+def keeps(text: str) -> bool:
+    """Whether a clause wants something kept: `keep sda1`."""
+    return _KEEPS.search(_YES_IN_SPITE.sub(" ", folded(text))) is not None
 
 
 def claims(text: str) -> bool:
