@@ -25,6 +25,9 @@ from llmkit.installer.guard_tools import (
 )
 from llmkit.installer.state import SystemState
 
+_FILE_TOOLS = frozenset(
+    "rm find shred chmod chown chgrp mv unlink rmdir rsync".split()
+)  # their operands are files, and devices among them
 LEVELS: tuple[Level, ...] = ("read", "change", "destructive", "forbidden")
 
 
@@ -80,18 +83,7 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     words = [word for word in args if word is not None]
     if any(w in ("--help", "--version") for w in words) and len(args) == 1:
         return READ
-    if program in (
-        "rm",
-        "find",
-        "shred",
-        "chmod",
-        "chown",
-        "chgrp",
-        "mv",
-        "unlink",
-        "rmdir",
-        "rsync",
-    ):
+    if program in _FILE_TOOLS:
         return _files(call, here, root)
     if program in ("dd", "tee", "cp", "install", "truncate", "fallocate", "ln"):
         return _writer(call, here)
@@ -249,9 +241,7 @@ def _files(call: Call, here: Presence, root: str) -> Danger:
 def _system(paths: list[str], call: Call, root: str) -> str:
     """The system whose root, or everything right under it, is among these paths; "" for none."""
     for path in paths:
-        full = path if path.startswith("/") else f"{call.cwd or '/nowhere'}/{path}"
-        plain = re.sub(r"/\*$", "", normpath(root + full if root else full)) or "/"
-        plain = plain[1:] if plain.startswith("//") else plain
+        plain = re.sub(r"/\*$", "", _placed(path, call, root)) or "/"
         if plain == "/":
             return "the whole running system"
         if plain in ("/mnt", root):
@@ -263,9 +253,7 @@ def _whole(paths: list[str], call: Call, state: SystemState, root: str) -> str:
     """Why deleting these paths deletes a whole system; "" when it does not."""
     targets = {mount.target for mount in state.mounts} | {"/"}
     for path in paths:
-        full = path if path.startswith("/") else f"{call.cwd or '/nowhere'}/{path}"
-        plain = normpath(root + full if root else full)
-        plain = plain[1:] if plain.startswith("//") else plain
+        plain = _placed(path, call, root)
         trimmed = re.sub(r"(/(\*|\.\[?[^/]*\*|\{[^/]*\*[^/]*\}))+$", "", plain) or "/"
         if trimmed in targets:
             name = "the whole running system" if trimmed == "/" else f"everything in {trimmed}"
@@ -273,6 +261,13 @@ def _whole(paths: list[str], call: Call, state: SystemState, root: str) -> str:
         if any(_below(trimmed, target) for target in _live_targets(state)):
             return "deletes files of the live medium"
     return ""
+
+
+def _placed(path: str, call: Call, root: str) -> str:
+    """A word of a command as a path of the running system."""
+    full = path if path.startswith("/") else f"{call.cwd or '/nowhere'}/{path}"
+    plain = normpath(root + full if root else full)
+    return plain[1:] if plain.startswith("//") else plain
 
 
 def _below(path: str, target: str) -> bool:

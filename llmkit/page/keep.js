@@ -1,5 +1,6 @@
 // What a reload must not lose: machine, messages and what is shown, in the tab's own storage, which a
-// browser forgets with the tab, but for copies of the tab and tabs that it opens again after a crash. Bounded: the oldest goes first. A key is never in it.
+// browser forgets with the tab, but for copies of the tab and tabs that it opens again after a crash.
+// Bounded: the oldest goes first. A key is never in it.
 
 const NAME = "llmkit";
 const VERSION = 1;
