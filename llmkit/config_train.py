@@ -92,6 +92,8 @@ class OptimConfig:
     final_lr: Share
     grad_clip: Above | None
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
+    text_weight: Annotated[float, Field(gt=0.0, le=1.0)]
+    text_head: Positive
 
 
 @dataclass(config=STRICT)

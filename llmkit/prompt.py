@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmkit import records
 from llmkit.config import plain
@@ -63,6 +63,15 @@ class Example:
 
     ids: list[int]
     prompt_length: int
+    is_text: bool = False  # the answer is text, not a command
+
+
+class _Pair(NamedTuple):
+    """The two texts of an example."""
+
+    prompt: str
+    answer: str
+    is_text: bool
 
 
 class Renderer:
@@ -176,11 +185,13 @@ class Renderer:
 
     def examples(self, snapshots: Iterable[Mapping[str, Any]]) -> Iterator[Example | LlmkitError]:
         """Snapshots as examples, in their order; the error in place of one that is none."""
-        batch: list[tuple[str, str] | LlmkitError] = []
+        batch: list[_Pair | LlmkitError] = []
         for snapshot in snapshots:
             try:
                 prompt = self.prompt_text(snapshot["messages"], snapshot["system_context"])
-                batch.append((prompt, self.answer_text(snapshot["expected_response"])))
+                expected = snapshot["expected_response"]
+                is_text = expected["type"] == "text"
+                batch.append(_Pair(prompt, self.answer_text(expected), is_text))
             except LlmkitError as error:
                 batch.append(error)
             if len(batch) == _BATCH:
@@ -188,11 +199,9 @@ class Renderer:
                 batch = []
         yield from self._encoded(batch)
 
-    def _encoded(
-        self, batch: list[tuple[str, str] | LlmkitError]
-    ) -> Iterator[Example | LlmkitError]:
+    def _encoded(self, batch: list[_Pair | LlmkitError]) -> Iterator[Example | LlmkitError]:
         pairs = [pair for pair in batch if not isinstance(pair, LlmkitError)]
-        ids = iter(self._encode([text for pair in pairs for text in pair]))
+        ids = iter(self._encode([text for pair in pairs for text in (pair.prompt, pair.answer)]))
         for pair in batch:
             if isinstance(pair, LlmkitError):
                 yield pair
@@ -202,7 +211,7 @@ class Renderer:
             if len(whole) > self.options.max_tokens:
                 yield PromptTooLong(len(whole), self.options.max_tokens)
             else:
-                yield Example(whole, len(prompt))
+                yield Example(whole, len(prompt), pair.is_text)
 
     # What an adapter keeps
 

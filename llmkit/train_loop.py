@@ -150,6 +150,18 @@ def supervised(batches: Sequence[Batch]) -> int:
     return sum(len(e.ids) - e.prompt_length for batch in batches for row in batch for e in row)
 
 
+def weights_of(example: Example, optim: OptimConfig) -> list[float]:
+    """What each supervised token of an example counts in the training loss.
+
+    A command's tokens decide what happens; a text's wording, most of the supervised tokens, does
+    not. All first tokens count alike, so that the choice between the two leans to neither.
+    """
+    count = len(example.ids) - example.prompt_length
+    if not example.is_text:
+        return [1.0] * count
+    return [1.0 if place < optim.text_head else optim.text_weight for place in range(count)]
+
+
 class Loop:
     """A model with LoRA weights, and what one optimizer step and one evaluation are."""
 
@@ -204,11 +216,13 @@ class Loop:
         return self.compiled
 
     def step(self, batches: Sequence[Batch], number: int, lr: float) -> torch.Tensor:
-        """One optimizer step on all `batches`; the mean loss of a supervised token.
+        """One optimizer step on all `batches`; the mean loss of a supervised token, as weighted.
 
         The result stays on the device: reading it each time would stop the GPU's queue.
         """
-        count = supervised(batches)
+        optim = self.cfg.optim
+        examples = [example for batch in batches for row in batch for example in row]
+        count = sum(sum(weights_of(example, optim)) for example in examples)
         torch.manual_seed(
             random.Random(f"{self.cfg.seed}-{number}-{self.team.rank}").getrandbits(62)
         )
@@ -216,7 +230,7 @@ class Loop:
         total = torch.zeros((), device=self.device)
         with self._quiet():  # around backward too, where checkpointing runs the layers again
             for batch in batches[self.team.rank :: self.team.size]:
-                loss: Any = self._loss(batch, self.cfg.optim.label_smoothing) / count
+                loss: Any = self._loss(batch, optim) / count
                 loss.backward()
                 total += loss.detach()
         self._share_gradients()
@@ -230,12 +244,12 @@ class Loop:
 
     @torch.no_grad()
     def evaluate(self, batches: Sequence[Batch]) -> float:
-        """The mean loss of a supervised token, without dropout and smoothing."""
+        """The mean loss of a supervised token, without dropout, smoothing and weights."""
         self.model.eval()
         sums = torch.zeros(2, device=self.device, dtype=torch.float64)
         with self._quiet():
             for batch in batches[self.team.rank :: self.team.size]:
-                sums[0] += self._loss(batch, 0.0).double()
+                sums[0] += self._loss(batch).double()
                 sums[1] += supervised([batch])
         self.team.sum(sums)
         return float(sums[0] / sums[1])
@@ -258,8 +272,8 @@ class Loop:
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         return zip(self.names, self.weights, strict=True)
 
-    def _loss(self, batch: Batch, smoothing: float) -> torch.Tensor:
-        """The summed loss of the batch's supervised tokens."""
+    def _loss(self, batch: Batch, optim: OptimConfig | None = None) -> torch.Tensor:
+        """The summed loss of the batch's supervised tokens; plain without `optim`."""
         forests = [Forest.of(row) for row in batch]
         longest = max(len(forest.ids) for forest in forests)
         if self.trees:
@@ -290,9 +304,13 @@ class Loop:
         with torch.autocast(self.device.type, self.dtype, enabled=self.half):
             hidden = self._decoder(input_ids=ids, use_cache=False, **more).last_hidden_state
             logits = self._head(hidden.flatten(0, 1).index_select(0, where))
-        return functional.cross_entropy(
-            logits.float(), wanted, reduction="sum", label_smoothing=smoothing
+        if optim is None:
+            return functional.cross_entropy(logits.float(), wanted, reduction="sum")
+        losses = functional.cross_entropy(
+            logits.float(), wanted, reduction="none", label_smoothing=optim.label_smoothing
         )
+        weights = [weight for row in batch for each in row for weight in weights_of(each, optim)]
+        return losses @ torch.tensor(weights, device=losses.device)
 
     def _share_gradients(self) -> None:
         if self.team.size == 1:

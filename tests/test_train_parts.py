@@ -81,6 +81,8 @@ def optim(schedule: Schedule) -> OptimConfig:
         final_lr=0.1,
         grad_clip=None,
         label_smoothing=0.0,
+        text_weight=1.0,
+        text_head=8,
     )
 
 
@@ -117,9 +119,25 @@ def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
         labels[0, : example.prompt_length] = -100
         mean = tiny_loop.model(input_ids=ids, labels=labels).loss
         wanted += float(mean.detach()) * (len(example.ids) - example.prompt_length)
-    assert float(tiny_loop._loss([[example] for example in batch], 0.0).detach()) == pytest.approx(
+    assert float(tiny_loop._loss([[example] for example in batch]).detach()) == pytest.approx(
         wanted, rel=1e-5
     )
+
+
+def test_a_text_s_tokens_behind_its_head_count_less() -> None:
+    """A step's loss is the mean that the weights say; the held-out loss knows no weights."""
+    text = Example([5, 6, 7, 8, 9, 10, 11], 3, is_text=True)
+    command = Example([12, 13, 14, 15], 2)
+    loop = make_loop("float32", "optim.text_weight=0.25", "optim.text_head=2")
+    rows = []
+    for example in (text, command):  # each token's loss, from transformers' logits
+        logits = loop.model(input_ids=torch.tensor([example.ids])).logits[0].detach()
+        places = range(example.prompt_length, len(example.ids))
+        rows.append([-float(logits[p - 1].log_softmax(0)[example.ids[p]]) for p in places])
+    weighted = rows[0][0] + rows[0][1] + 0.25 * (rows[0][2] + rows[0][3]) + sum(rows[1])
+    batch = [[text], [command]]
+    assert loop.evaluate([batch]) == pytest.approx((sum(rows[0]) + sum(rows[1])) / 6, rel=1e-5)
+    assert float(loop.step([batch], 0, 1e-9)) == pytest.approx(weighted / 4.5, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

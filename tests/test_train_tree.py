@@ -116,7 +116,7 @@ def test_losses_and_gradients_are_those_of_the_examples_alone(compiled: bool) ->
             for name, weight in loop._named():  # lora_B begins as zero: no gradient for A
                 generator = torch.Generator().manual_seed(len(name))
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.05)
-        loss = loop._loss(given_batch, 0.0)
+        loss = loop._loss(given_batch)
         loss.backward()
         results.append((float(loss.detach()), [weight.grad for weight in loop.weights]))
     (loss_a, grads_a), (loss_b, grads_b) = results
