@@ -39,6 +39,7 @@ class ServeEngineConfig:
     block: Positive
     prefill_tokens: Positive
     queue: Positive
+    guess: Count
     weights: Weights
     common_heads: Flag
     threads: Positive | None

@@ -5,10 +5,11 @@
     scheduler.submit(request, on_text=print, on_done=keep)
     scheduler.run(stop)  # in a thread of its own
 
-Every step gives each running answer a token and reads a piece of the prompts that wait, in one call
-of the model. A request joins and leaves at any step. What was computed for earlier requests is not
-computed again: see scheduler_prefix.py. Greedy answers are those of llmkit.generate.Engine; sampled
-ones depend on their seed alone (but for the last bits of low-precision sums).
+Every step gives each running answer a token, or several that were guessed well (scheduler_draft.py),
+and reads a piece of the prompts that wait, in one call of the model. A request joins and leaves at
+any step. What was computed for earlier requests is not computed again: see scheduler_prefix.py.
+Greedy answers are those of llmkit.generate.Engine; sampled ones depend on their seed alone (but for
+the last bits of low-precision sums).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.generate import Completion, Request, choose, common_length, likeliest
+from llmkit.scheduler_draft import LONGEST, Drafter, History
 from llmkit.scheduler_text import TextStream
 
 if TYPE_CHECKING:
@@ -41,9 +43,12 @@ _COUNTS = (
     "steps",
     "prompt_tokens",
     "reused_tokens",  # of prompts: they were kept
-    "computed_tokens",  # of prompts and answers
+    "computed_tokens",  # of prompts and answers, without wrong guesses
     "generated_tokens",
+    "guessed_tokens",
+    "guessed_well_tokens",  # that the model would have written
 )
+_KEPT = 16384  # tokens of earlier answers to guess from
 OnText = Callable[[str], None]
 OnDone = Callable[["Completion | Exception"], None]
 
@@ -68,6 +73,7 @@ class _Row:
     ids: list[int] = field(default_factory=list)  # generated
     stream: TextStream | None = None
     seat: Seat | None = None
+    history: History | None = None  # to guess from
 
     def unread(self) -> Sequence[int]:
         """Tokens that are not in the cache."""
@@ -97,6 +103,7 @@ class Scheduler:
         self._waiting: deque[_Row] = deque()
         self._cancelled: set[int] = set()
         self._live: set[int] = set()
+        self._drafter = Drafter(_KEPT)
         self._running: list[_Row] = []  # of the thread that steps, in order of admission
         self._counts = dict.fromkeys(_COUNTS, 0)
 
@@ -213,7 +220,14 @@ class Scheduler:
                 parts = self._plan()
                 if not parts:
                     return False
-                logits = self._model.forward([(row.seat, ids) for row, ids in parts])  # type: ignore[misc]
+                guesses = self._guesses(parts)
+                logits = self._model.forward(
+                    [
+                        (row.seat, [*ids, *guess])  # type: ignore[misc]
+                        for (row, ids), guess in zip(parts, guesses, strict=True)
+                    ],
+                    [1 + len(guess) for guess in guesses],
+                )
             except Exception as error:  # out of memory, …: the requests fail, the server goes on
                 log.exception("a step failed")
                 failed = list(self._running)
@@ -227,13 +241,55 @@ class Scheduler:
                 return True
             self._counts["steps"] += 1
             self._counts["computed_tokens"] += sum(len(ids) for _, ids in parts)
-            ready = [place for place, (row, _) in enumerate(parts) if not row.unread()]
-            if ready:
-                logits = logits[ready] if len(ready) < len(parts) else logits
-                greedy = likeliest(logits).tolist()
-                for place, token, scores in zip(ready, greedy, logits, strict=True):
-                    self._advance(parts[place][0], token, scores)
+            first = 0  # of a part's logits
+            greedy: list[int] | None = None
+            for (row, _), guess in zip(parts, guesses, strict=True):
+                here = range(first, first + 1 + len(guess))
+                first = here.stop
+                if row.unread():
+                    continue  # a prompt that is not read to its end
+                if greedy is None:
+                    greedy = likeliest(logits).tolist()
+                self._take(row, guess, [(greedy[place], logits[place]) for place in here])
         return True
+
+    def _take(
+        self, row: _Row, guess: Sequence[int], found: Sequence[tuple[int, torch.Tensor]]
+    ) -> None:
+        """Give a row the token behind what it had, and one more behind each guess that was right."""
+        assert row.seat is not None
+        self._counts["guessed_tokens"] += len(guess)
+        certain = len(row.request.ids) + len(row.ids)
+        for place, (token, logits) in enumerate(found):
+            self._model.keep(row.seat, certain + place)
+            self._advance(row, token, logits)
+            if row.seat is None or place == len(guess) or row.ids[-1] != guess[place]:
+                return
+            self._counts["guessed_well_tokens"] += 1
+            self._counts["computed_tokens"] += 1
+
+    def _guesses(self, parts: Sequence[tuple[_Row, Sequence[int]]]) -> list[list[int]]:
+        """For each part, how its answer may go on, as far as that costs next to nothing."""
+        guesses: list[list[int]] = [[] for _ in parts]
+        left = self._model.spare(sum(len(ids) for _, ids in parts))
+        writing = [place for place, (row, _) in enumerate(parts) if row.ids]
+        for rank, place in enumerate(writing):
+            row = parts[place][0]
+            most = row.request.max_tokens - len(row.ids) - 1
+            count = min(left // (len(writing) - rank), self.cfg.guess, most)
+            if count < 1:
+                continue
+            if row.history is None:
+                row.history = History(self._plain(row.request.ids))
+            for token in row.ids[len(row.history.tokens) - len(row.request.ids) :]:
+                row.history.add(token)
+            guesses[place] = self._drafter.guess(row.history, count)
+            left -= len(guesses[place])
+        return guesses
+
+    def _plain(self, ids: Sequence[int]) -> Sequence[int]:
+        """Tokens as the model writes them."""
+        return ids
 
     def _drop_cancelled(self) -> None:
         with self._changed:
@@ -301,7 +357,7 @@ class Scheduler:
             if row.request.grammar is not None or row.generator is not None:
                 token = choose(row.request, row.ids, row.generator, logits)
             if token in self.stop_ids:
-                self._finish(row, "stop")
+                self._finish(row, "stop", [token])
                 return
             row.ids.append(token)
             self._counts["generated_tokens"] += 1
@@ -317,13 +373,15 @@ class Scheduler:
         except Exception as error:  # a grammar's or a callback's; the others go on
             self._leave(row, error)
 
-    def _finish(self, row: _Row, reason: str) -> None:
+    def _finish(self, row: _Row, reason: str, end: Sequence[int] = ()) -> None:
         text = self._decode(row.ids)
         ends = [at for stop in row.request.stop if stop and (at := text.find(stop)) >= 0]
         text = text[: min(ends)] if ends else text
         if row.on_text is not None and row.stream is not None and len(text) > row.stream.given:
             row.on_text(text[row.stream.given :])
         made = Completion(tuple(row.ids), text, reason, len(row.request.ids), len(row.ids))
+        if self.cfg.guess:
+            self._drafter.learn(self._plain(row.request.ids[-LONGEST:]), [*row.ids, *end])
         self._leave(row, made)
 
     def _leave(self, row: _Row, result: Completion | Exception, *, keep: bool = True) -> None:

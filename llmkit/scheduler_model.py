@@ -10,6 +10,7 @@ one call and keeps what they share; PlainModel, for all others, calls the model 
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from llmkit import scheduler_slots
 from llmkit.config_engine import ServeEngineConfig, Weights
 from llmkit.generate import common_length
 from llmkit.model import Loaded
-from llmkit.scheduler_linear import lay_out
+from llmkit.scheduler_linear import FEW, lay_out
 from llmkit.scheduler_llama import LeanLlama, is_llama
 from llmkit.scheduler_prefix import PrefixStore
-from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, install
+from llmkit.scheduler_slots import Part, Shape, Slots, Step, attending, filled, install
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,25 @@ class ServingModel(Protocol):
     def release(self, seat: Seat) -> None:
         """Give a seat back."""
 
-    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
-        """Add tokens to seats; the logits [parts, vocabulary] behind the last of each."""
+    def forward(
+        self, parts: Sequence[tuple[Seat, Sequence[int]]], wanted: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """Add tokens to seats; the logits behind the last of each, [parts, vocabulary].
+
+        wanted[i]: behind so many last tokens of the part, [sum(wanted), vocabulary].
+        """
+
+    def spare(self, rows: int) -> int:
+        """How many more tokens a step of `rows` may have that cost next to nothing.
+
+        Always 0 where `keep` is not possible.
+        """
+
+    def keep(self, seat: Seat, length: int) -> None:
+        """Only the first `length` tokens of a seat count from now on.
+
+        Until the next `forward` more of those that were there may be kept after all.
+        """
 
     def held(self) -> tuple[int, int]:
         """Tokens in seats and kept ones; and the most that can be."""
@@ -76,6 +94,7 @@ class SlotModel:
         self._model, self._device, self._lean = loaded.model, loaded.device, lean
         self._max_batch = cfg.max_batch
         self._common_heads = cfg.common_heads and loaded.device.type == "cpu"
+        self._rounded = cfg.weights is Weights.int8 and loaded.device.type == "cpu"
         self.limit = cfg.max_cache_tokens
         width = cfg.max_cache_tokens // cfg.max_batch
         place = (loaded.dtype, loaded.device)
@@ -129,7 +148,17 @@ class SlotModel:
     def release(self, seat: Seat) -> None:
         self._seats.remove(seat)
 
-    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+    def spare(self, rows: int) -> int:
+        if self._rounded and rows <= FEW:
+            return FEW - rows
+        return filled(rows) - rows
+
+    def keep(self, seat: Seat, length: int) -> None:
+        seat.length = length
+
+    def forward(
+        self, parts: Sequence[tuple[Seat, Sequence[int]]], wanted: Sequence[int] | None = None
+    ) -> torch.Tensor:
         # Single tokens first, by slot: neighbours are computed together.
         order = sorted(range(len(parts)), key=lambda i: (len(parts[i][1]) > 1, parts[i][0].slot))
         chosen = [parts[place] for place in order]
@@ -140,13 +169,17 @@ class SlotModel:
                 group.head = self._head(seats)
         tokens = [token for _, ids in chosen for token in ids] + [0] * step.padding
         flat = torch.tensor(tokens, device=self._device)
-        counts = torch.tensor([len(ids) for _, ids in chosen], device=self._device)
-        logits = self._logits(step, flat, counts.cumsum(0) - 1)
+        many = [1] * len(parts) if wanted is None else wanted
+        last = list(itertools.accumulate(len(ids) for _, ids in chosen))
+        ends: list[list[int]] = [[]] * len(parts)  # of each part, in the given order
+        for place, end in zip(order, last, strict=True):
+            ends[place] = list(range(end - many[place], end))
+        flat_ends = [end for part in ends for end in part]
+        logits = self._logits(step, flat, torch.tensor(flat_ends, device=self._device))
         for seat, ids in chosen:
+            seat.tokens[seat.length :] = ids
             seat.length += len(ids)
-            seat.tokens += ids
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return logits if back == order == sorted(order) else logits[back]
+        return logits
 
     def _head(self, seats: tuple[Seat, ...]) -> int:
         """How many first tokens seats share, if it pays to read them once."""
@@ -157,7 +190,9 @@ class SlotModel:
             if len(self._heads) > 64:
                 self._heads.clear()
             first = seats[0].tokens
-            self._heads[seats] = min(common_length(first, seat.tokens) for seat in seats)
+            self._heads[seats] = min(
+                common_length(first[: seat.length], seat.tokens[: seat.length]) for seat in seats
+            )
         head = self._heads[seats]
         return head if (len(seats) - 1) * head >= scheduler_slots.WORTH else 0
 
@@ -210,7 +245,16 @@ class PlainModel:
     def release(self, seat: Seat) -> None:
         self._seats.remove(seat)
 
-    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+    def spare(self, rows: int) -> int:
+        return 0
+
+    def keep(self, seat: Seat, length: int) -> None:
+        assert seat.length == length
+
+    def forward(
+        self, parts: Sequence[tuple[Seat, Sequence[int]]], wanted: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        assert wanted is None or set(wanted) == {1}
         logits = []
         for seat, ids in parts:
             out = self._model(
@@ -296,7 +340,7 @@ def _agrees(loaded: Loaded, shape: Shape, lean: LeanLlama | None, wanted: torch.
     """Whether a small SlotModel that reads both prompts in pieces makes the same of them."""
     one, two = _prompts(loaded)
     try:
-        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, Weights.plain, False, None)
+        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, 0, Weights.plain, False, None)
         small = SlotModel(loaded, cfg, shape, lean)
         seats = [small.take(16), small.take(16)]
         assert seats[0] is not None and seats[1] is not None

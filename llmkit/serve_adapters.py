@@ -76,6 +76,9 @@ class AdapterScheduler(Scheduler):
         """A request's tokens for an adapter."""
         return tuple(token + adapter * self._size for token in ids)
 
+    def _plain(self, ids: Sequence[int]) -> list[int]:
+        return [token % self._size for token in ids]
+
     @torch.inference_mode()
     def _try(self, number: int, folder: Path, ids: list[int], wanted: torch.Tensor) -> None:
         """Whether rows of this adapter are what peft itself makes of them."""
@@ -119,12 +122,20 @@ class Apart:
         self._owners.pop(seat, None)
         self._inner.release(seat)
 
-    def forward(self, parts: Sequence[tuple[Seat, Sequence[int]]]) -> torch.Tensor:
+    def spare(self, rows: int) -> int:
+        return self._inner.spare(rows)
+
+    def keep(self, seat: Seat, length: int) -> None:
+        self._inner.keep(seat, length)
+
+    def forward(
+        self, parts: Sequence[tuple[Seat, Sequence[int]]], wanted: Sequence[int] | None = None
+    ) -> torch.Tensor:
         owned = []
         for seat, ids in parts:  # a seat's first are of its prompt
             owner = self._owners.setdefault(seat, ids[0] // self._size)
             owned.append((seat, self._owned(ids, owner)))
-        return self._inner.forward(owned)
+        return self._inner.forward(owned, wanted)
 
     def held(self) -> tuple[int, int]:
         return self._inner.held()
