@@ -20,12 +20,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.generate import Completion, Request, choose, common_length, likeliest
-from llmkit.scheduler_draft import LONGEST, Drafter, History
+from llmkit.scheduler_draft import LONGEST, Drafter, History, read_answers
 from llmkit.scheduler_text import TextStream
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Scheduler:
         self._cancelled: set[int] = set()
         self._live: set[int] = set()
         self._drafter = Drafter(_KEPT)
+        if loaded.adapter is not None:
+            self._prime(loaded.adapter)
         self._running: list[_Row] = []  # of the thread that steps, in order of admission
         self._counts = dict.fromkeys(_COUNTS, 0)
 
@@ -281,11 +284,15 @@ class Scheduler:
                 continue
             if row.history is None:
                 row.history = History(self._plain(row.request.ids))
-            for token in row.ids[len(row.history.tokens) - len(row.request.ids) :]:
-                row.history.add(token)
+            row.history.add(row.ids[len(row.history.tokens) - len(row.request.ids) :])
             guesses[place] = self._drafter.guess(row.history, count)
             left -= len(guesses[place])
         return guesses
+
+    def _prime(self, adapter: Path) -> None:
+        """Guess from what an adapter was trained to answer, too."""
+        if self.cfg.guess:
+            self._drafter.prime(read_answers(adapter, self.loaded.tokenizer, self.stop_ids))
 
     def _plain(self, ids: Sequence[int]) -> Sequence[int]:
         """Tokens as the model writes them."""

@@ -2,6 +2,7 @@
 
     from llmkit.scheduler_draft import Drafter
     drafter = Drafter(kept=16384)
+    drafter.prime(read_answers(adapter, tokenizer, stop_ids))
     history = drafter.begin(prompt_ids)
     drafter.guess(history, 15)
 
@@ -9,33 +10,60 @@ The model is asked about the guessed tokens together with the last certain one, 
 computes anyhow; a guess counts only where the model itself would have written that token, so answers
 do not depend on guesses. Looking up the prompt is prompt lookup decoding (Saxena 2023); looking up
 earlier answers is what suffix decoding does (Oliaro and others 2024). Both are done by n-grams.
+The first requests find the commonest answers of the adapter's training data: answers.json in its folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-LONGEST = 4  # tokens that must have come before in the same way; fewer, down to one, where none did
+if TYPE_CHECKING:
+    from llmkit.prompt import Example
+
+log = logging.getLogger(__name__)
+
+ANSWERS = "answers.json"  # beside an adapter's weights
+PRIMED = 32768  # tokens of answers in it
+LONGEST = 6  # tokens that must have come before in the same way; fewer, down to one, where none did
 _END = -1  # between two answers
 
 Gram = tuple[int, ...]
 
 
-class History:
-    """A request's tokens, and where each n-gram of them last ended."""
+class _Text:
+    """Tokens, and where each n-gram of them last ended."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self) -> None:
         self.tokens: list[int] = []
         self.ends: dict[Gram, int] = {}
-        for token in tokens:
-            self.add(token)
 
-    def add(self, token: int) -> None:
-        """One more token; what the last ones were followed by is known now."""
-        end = len(self.tokens)
-        for gram in _grams(self.tokens, end):
-            self.ends[gram] = end
-        self.tokens.append(token)
+    def add(self, tokens: Iterable[int]) -> None:
+        """More tokens; what the last ones were followed by is known now."""
+        for token in tokens:
+            end = len(self.tokens)
+            if token != _END:
+                for gram in _grams(self.tokens):
+                    self.ends[gram] = end
+            self.tokens.append(token)
+
+    def after(self, gram: Gram, count: int) -> list[int]:
+        """What followed `gram` last time, to the answer's end at most."""
+        start = self.ends[gram]
+        found = self.tokens[start : start + count]
+        return found[: found.index(_END)] if _END in found else found
+
+
+class History(_Text):
+    """The tokens of a request and of its answer so far."""
+
+    def __init__(self, tokens: Iterable[int]) -> None:
+        super().__init__()
+        self.add(tokens)
 
 
 class Drafter:
@@ -43,45 +71,85 @@ class Drafter:
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
-        self._log: list[int] = []
-        self._ends: dict[Gram, int] = {}
+        self._primed = _Text()
+        self._recent = _Text()
+
+    def prime(self, answers: Sequence[Sequence[int]]) -> None:
+        """Answers that are always kept, the commonest first."""
+        for answer in reversed(answers):  # the last of two that begin alike is found
+            self._primed.add([_END, *answer])
 
     def guess(self, history: History, count: int) -> list[int]:
         """At most `count` tokens that may follow; none where nothing like it came before."""
         if count < 1:
             return []
-        for gram in _grams(history.tokens, len(history.tokens)):
-            if len(gram) > 1 and gram in self._ends:
-                return _until_end(self._log, self._ends[gram], count)
+        for gram in _grams(history.tokens):
+            if len(gram) > 1 and gram in self._primed.ends:
+                return self._primed.after(gram, count)
             if gram in history.ends:
-                return _until_end(history.tokens, history.ends[gram], count)
+                return history.after(gram, count)
+            if len(gram) > 1 and gram in self._recent.ends:
+                return self._recent.after(gram, count)
         return []
 
     def learn(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
         """Keep an answer, and the prompt's last tokens, which say what it answers."""
         if not answer or not self._kept:
             return
-        start = len(self._log)
-        self._log += [_END, *prompt[-LONGEST:], *answer]
-        self._note(start)
-        if len(self._log) > 2 * self._kept:
-            del self._log[: -self._kept]
-            self._ends.clear()
-            self._note(0)
-
-    def _note(self, start: int) -> None:
-        for end in range(start + 1, len(self._log)):
-            for gram in _grams(self._log, end):
-                if _END not in gram:
-                    self._ends[gram] = end
+        self._recent.add([_END, *prompt[-LONGEST:], *answer])
+        if len(self._recent.tokens) > 2 * self._kept:
+            last = self._recent.tokens[-self._kept :]
+            self._recent = _Text()
+            self._recent.add(last)
 
 
-def _grams(tokens: Sequence[int], end: int) -> Iterator[Gram]:
-    """The last tokens before `end`: of LONGEST first, down to one."""
+def _grams(tokens: Sequence[int]) -> Iterator[Gram]:
+    """The last tokens: of LONGEST first, down to one; within one answer."""
+    end = len(tokens)
     for size in range(min(LONGEST, end), 0, -1):
-        yield tuple(tokens[end - size : end])
+        gram = tuple(tokens[end - size : end])
+        if _END not in gram:
+            yield gram
 
 
-def _until_end(tokens: Sequence[int], start: int, count: int) -> list[int]:
-    found = list(tokens[start : start + count])
-    return found[: found.index(_END)] if _END in found else found
+def commonest(examples: Iterable[Example], tokens: int = PRIMED) -> list[tuple[int, ...]]:
+    """The answers that come most often, without their end of turn, until they have so many tokens."""
+    counts = Counter(tuple(example.ids[example.prompt_length : -1]) for example in examples)
+    made = []
+    for answer, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        tokens -= len(answer)
+        if tokens < 0:
+            break
+        made.append(answer)
+    return made
+
+
+def write_answers(path: Path, answers: Iterable[Sequence[int]], tokenizer: Any) -> None:
+    """Write answers.json: texts, the commonest first."""
+    texts = [tokenizer.decode(list(ids), clean_up_tokenization_spaces=False) for ids in answers]
+    text = json.dumps({"answers": texts}, ensure_ascii=False, indent=0)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_answers(adapter: Path, tokenizer: Any, stop_ids: Iterable[int]) -> list[list[int]]:
+    """The answers beside an adapter as tokens, each with an end of turn; none where there is no file.
+
+    One that cannot be read is noted in the log: it costs time, and nothing else.
+    """
+    path = adapter / ANSWERS
+    if not path.is_file():
+        return []
+    try:
+        texts = json.loads(path.read_text(encoding="utf-8"))["answers"]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("answers must be texts")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is not used: %s", path, error)
+        return []
+    if not texts:
+        return []
+    stops = set(stop_ids)
+    own = tokenizer.eos_token_id
+    end = [own] if own in stops else sorted(stops)[:1]
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return [[*ids, *end] for ids in encoded]

@@ -71,6 +71,7 @@ class AdapterScheduler(Scheduler):
                 module.register_forward_hook(self._deltas.adder([None, *own]))
         for number, (folder, logits) in enumerate(zip(folders, wanted, strict=True), 1):
             self._try(number, folder, probe[0].tolist(), logits)
+            self._prime(folder)
 
     def ids_for(self, adapter: int, ids: Sequence[int]) -> tuple[int, ...]:
         """A request's tokens for an adapter."""

@@ -402,7 +402,12 @@ class _Run:
         if self.crew.leads:
             result = {key: value for key, value in asdict(summary).items() if key != "folder"}
             write_adapter(
-                self.folder, self.model, self.renderer, self._training(result), self.metrics
+                self.folder,
+                self.model,
+                self.renderer,
+                self._training(result),
+                self.metrics,
+                self.corpus.examples,
             )
         self._say(
             f"{self.folder}: {summary.steps:,} steps, loss {summary.loss:.4f}"

@@ -12,11 +12,14 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ConfigError, LlmkitError, OutputError
 from llmkit.output import write_whole
 from llmkit.staged import Staged
+
+if TYPE_CHECKING:
+    from llmkit.prompt import Example
 
 CHECKPOINT = Path("checkpoint", "state.pt")
 TRAINING = "training.json"
@@ -114,13 +117,22 @@ def refuse_other(folder: Path, what: str, found: str | None, due: str) -> None:
 
 
 def write_adapter(
-    folder: Path, model: Any, renderer: Any, training: Mapping[str, Any], metrics: Sequence[Any]
+    folder: Path,
+    model: Any,
+    renderer: Any,
+    training: Mapping[str, Any],
+    metrics: Sequence[Any],
+    examples: Sequence[Example],
 ) -> None:
-    """Write the whole adapter folder at once, then remove the checkpoint."""
+    """Write the whole adapter folder at once, then remove the checkpoint.
+
+    `examples` are those that it was trained on: their commonest answers are kept.
+    """
     import torch
 
     from llmkit.model import save_adapter
     from llmkit.prompt import SAVED
+    from llmkit.scheduler_draft import ANSWERS, commonest, write_answers
 
     with Staged(folder) as staged:
         place = staged.path(SAVED).parent
@@ -128,6 +140,7 @@ def write_adapter(
         saved = json.dumps(renderer.to_dict(), indent=2, ensure_ascii=False)
         staged.path(SAVED).write_text(saved + "\n", encoding="utf-8")
         staged.path("chat_template.jinja").write_text(renderer.template, encoding="utf-8")
+        write_answers(staged.path(ANSWERS), commonest(examples), renderer.tokenizer)
         lines = [json.dumps(line) + "\n" for line in metrics]
         staged.path("metrics.jsonl").write_text("".join(lines), encoding="utf-8")
         staged.path("loss.png").write_bytes(loss_plot(metrics))

@@ -20,8 +20,17 @@ from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.generate import Completion, Engine, Request  # noqa: E402
 from llmkit.model import Loaded, load_model  # noqa: E402
+from llmkit.prompt import Example  # noqa: E402
 from llmkit.scheduler import Scheduler  # noqa: E402
-from llmkit.scheduler_draft import LONGEST, Drafter, History  # noqa: E402
+from llmkit.scheduler_draft import (  # noqa: E402
+    ANSWERS,
+    LONGEST,
+    Drafter,
+    History,
+    commonest,
+    read_answers,
+    write_answers,
+)
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,11 +79,43 @@ def test_what_is_kept_is_bounded(answers: list[list[int]]) -> None:
     drafter = Drafter(20)
     for answer in answers:
         drafter.learn([], answer)
-        assert len(drafter._log) <= 2 * 20 + len(answer) + 1
-        assert len(drafter._ends) <= LONGEST * len(drafter._log)
+        assert len(drafter._recent.tokens) <= 2 * 20 + len(answer) + 1
+        assert len(drafter._recent.ends) <= LONGEST * len(drafter._recent.tokens)
     last = [9, 8, 7, 6]
     drafter.learn([], last)
     assert drafter.guess(History([9, 8]), 5) == [7, 6]
+
+
+def test_the_first_answers_are_guessed_from_what_the_adapter_was_trained_on(
+    loaded: Loaded, tmp_path: Path
+) -> None:
+    """answers.json: the commonest answers first, as many as fit; found where two begin alike."""
+    tokenizer = loaded.tokenizer
+    texts = ["$ lsblk -f", "$ lsblk -o NAME,SIZE", "Which disk?"]
+    encoded = [tokenizer(text)["input_ids"] for text in texts]
+    examples = [
+        Example([5, 6, *ids, END], 2)
+        for ids, times in zip(encoded, (3, 5, 1), strict=True)
+        for _ in range(times)
+    ]
+    kept = commonest(examples, sum(map(len, encoded[:2])))
+    assert kept == [tuple(encoded[1]), tuple(encoded[0])]
+    write_answers(tmp_path / ANSWERS, kept, tokenizer)
+    answers = read_answers(tmp_path, tokenizer, {END})
+    assert answers == [[*encoded[1], END], [*encoded[0], END]]
+    drafter = Drafter(0)
+    drafter.prime(answers)
+    assert drafter.guess(History(encoded[0][:2]), 99) == [*encoded[1][2:], END]
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"answers": [1]}', '{"answers": []}'])
+def test_answers_that_cannot_be_read_only_cost_time(
+    loaded: Loaded, tmp_path: Path, text: str | None
+) -> None:
+    """No file, a broken one, an empty one: nothing to guess from."""
+    if text is not None:
+        (tmp_path / ANSWERS).write_text(text)
+    assert read_answers(tmp_path, loaded.tokenizer, {END}) == []
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ FILES = {
     "chat_template.jinja",
     "loss.png",
     "metrics.jsonl",
+    "answers.json",
     "prompt_config.json",
     "training.json",
 }
