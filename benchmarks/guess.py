@@ -7,18 +7,22 @@ Held-out conversations are asked turn by turn with the shipped adapter, greedily
 What is guessed from is what was answered before, so the first conversations are the slowest. Counted
 are the answers' own tokens and seconds, prompts left out (they are read by a request of one token
 before); processor seconds are the ones to compare on a busy machine. "other answers" differ from those
-of the first row.
+of the first row: each is looked at where it parts, and must be a tie that bfloat16 can hardly tell apart
+(at most three of its steps, by the model in float32).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from _client import ROOT
 from answer_time import conversations
 from hydra import compose, initialize_config_dir
@@ -27,7 +31,7 @@ from omegaconf import OmegaConf
 from llmkit.config_engine import Weights
 from llmkit.config_serve import ServeConfig
 from llmkit.domain import get_domain
-from llmkit.generate import Completion, Request
+from llmkit.generate import Completion, Request, common_length
 from llmkit.model import adapter_path, load_model
 from llmkit.prompt import Renderer, renderer
 from llmkit.scheduler import Scheduler
@@ -37,8 +41,8 @@ from llmkit.stage_errors import validated
 def options() -> ServeConfig:
     """conf/serve.yaml."""
     with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
-        made = compose("serve", ["adapter=shipped"])
-    found: ServeConfig = validated(ServeConfig, OmegaConf.to_container(made, resolve=True))
+        made: Any = OmegaConf.to_container(compose("serve", ["adapter=shipped"]), resolve=True)
+    found: ServeConfig = validated(ServeConfig, made)
     return found
 
 
@@ -50,7 +54,7 @@ class Contender:
         loaded = load_model(cfg.model, adapter=adapter)
         self.name = f"guess={guess} weights={weights}"
         self.renderer: Renderer = renderer(
-            loaded.tokenizer, cfg.prompt, get_domain(cfg.domain.name)
+            loaded.tokenizer, cfg.prompt, get_domain(cfg.domain.name), adapter
         )
         engine = replace(cfg.engine, guess=guess, weights=Weights(weights), threads=threads)
         self.scheduler = Scheduler(loaded, engine, self.renderer.stop_ids)
@@ -58,6 +62,7 @@ class Contender:
         self.cpu: dict[str, float] = dict(self.wall)
         self.tokens: dict[str, int] = {"command": 0, "text": 0}
         self.steps: dict[str, int] = dict(self.tokens)
+        self.asked: list[tuple[int, ...]] = []
         self.answers: list[tuple[int, ...]] = []
 
     def ask(self, turn: dict[str, Any]) -> None:
@@ -72,11 +77,39 @@ class Contender:
         self.cpu[kind] += time.process_time() - cpu
         self.tokens[kind] += len(answer.ids) + 1  # the end of turn
         self.steps[kind] += int(self.scheduler.stats()["steps"] - before)
+        self.asked.append(ids)
         self.answers.append(answer.ids)
 
     def _generate(self, request: Request) -> Completion:
         (made,) = self.scheduler.generate([request])
         return made
+
+
+def parted(contenders: Sequence[Contender]) -> set[tuple[tuple[int, ...], int, int]]:
+    """What had been read where answers part, and the two tokens that came next."""
+    found = set()
+    for one in contenders[1:]:
+        for ids, a, b in zip(one.asked, contenders[0].answers, one.answers, strict=True):
+            if a != b and one.name.endswith(contenders[0].name.rpartition(" ")[2]):  # same weights
+                common = common_length(a, b)
+                stop = min(one.scheduler.stop_ids)
+                first, second = ((*answer, stop)[common] for answer in (a, b))
+                found.add(((*ids, *a[:common]), first, second))
+    return found
+
+
+@torch.inference_mode()
+def farthest(cfg: ServeConfig, places: Iterable[tuple[tuple[int, ...], int, int]]) -> float:
+    """How far apart two such tokens are at most by the model in float32, in steps of bfloat16."""
+    adapter = adapter_path(cfg.adapter, domain=cfg.domain.name, model=cfg.model.name)
+    exact = replace(cfg.model, dtype=type(cfg.model.dtype)("float32"))
+    model = load_model(exact, adapter=adapter).model
+    worst = 0.0
+    for ids, first, second in places:
+        logits = model(torch.tensor([ids])).logits[0, -1].float()
+        step = 2.0 ** (math.floor(math.log2(abs(float(logits[first])))) - 7)
+        worst = max(worst, abs(float(logits[first] - logits[second])) / step)
+    return worst
 
 
 def main() -> None:
@@ -111,6 +144,12 @@ def main() -> None:
                     f"| {one.name} | {kind} | {count:,} | {count / one.steps[kind]:.2f} |"
                     f" {count / one.wall[kind]:.1f} | {count / one.cpu[kind]:.1f} | {other} |"
                 )
+    places = parted(contenders)
+    if places:
+        far = farthest(cfg, places)
+        print(f"\nwhere answers part, the tokens are at most {far:.1f} steps of bfloat16 apart")
+        if far > 3:
+            raise SystemExit("that is no tie")
 
 
 if __name__ == "__main__":
