@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from llmkit.config import STRICT, AskConfig, DomainConfig, Flag, MachineConfig, Positive, Text
+from llmkit.config_chat import RetryConfig
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -41,9 +42,11 @@ class SamplingConfig:
 
 @dataclass(config=STRICT)
 class PageConfig(AskConfig):
-    """Whether there is a page, and what it sends."""
+    """Whether there is a page, and what it sends. `tries` counts the first answer."""
 
     enabled: Flag
+    tries: Positive
+    retry: RetryConfig
 
 
 @dataclass(config=STRICT)

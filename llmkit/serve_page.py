@@ -73,7 +73,8 @@ def beginning(cfg: ServeConfig) -> dict[str, Any]:
     page = cfg.page
     return {
         "presets": made, "history": page.history, "max_tokens": page.max_tokens,
-        "temperature": page.temperature,
+        "temperature": page.temperature, "tries": page.tries,
+        "retry": {"temperature": page.retry.temperature, "top_p": page.retry.top_p},
     }  # fmt: skip
 
 

@@ -437,6 +437,8 @@ def test_another_disk_than_the_one_that_was_named_is_not_offered(
     scripted.says = [
         {"command": "wipefs -a /dev/sda"},
         {"command": "swapon /dev/sda"},
+        {"command": "swapon /dev/sda1"},
+        "No.",  # drawn: what is wrong with the first one is known
         "Fine.",
     ]
     for said, told, held in (
@@ -456,6 +458,23 @@ def test_another_disk_than_the_one_that_was_named_is_not_offered(
     tab.send("$ wipefs -a /dev/sda")
     tab.apply()
     assert tab.parts() != before
+
+
+def test_in_place_of_what_could_never_work_another_answer_is_drawn(
+    open_tab: Any, scripted: Scripted
+) -> None:
+    """As the chat does it: at the temperature of `page.retry`, with a seed; the first that may be run is
+    offered, and the person sees no other."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = [{"command": "mkfs.ext4 /dev/sda7"}, {"command": "mkfs.ext4 -F /dev/sda"}]
+    tab.send("format it as ext4")
+    expect(tab.page.locator("#log > li:last-child code")).to_have_text("mkfs.ext4 -F /dev/sda")
+    first, second = scripted.asked
+    assert (first["temperature"], "seed" in first) == (0, False)
+    assert (second["temperature"], second["top_p"], second["seed"]) == (0.7, 0.9, 1)
+    assert second["messages"] == first["messages"]
+    assert "sda7" not in tab.page.locator("#log").inner_text()
 
 
 def test_a_reload_keeps_the_conversation(open_tab: Any, scripted: Scripted) -> None:

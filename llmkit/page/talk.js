@@ -114,7 +114,7 @@ export class Talk {
     this.#decline();
     this.#record({ kind: "you", text });
     const own = text.startsWith("$") ? text.slice(1).trim() : "";
-    this.#during((signal) => (own ? this.#propose({ command: own, own: true }, own, signal) : this.#ask(text, signal)), text);
+    this.#during((signal) => (own ? this.#propose(own, signal) : this.#ask(text, signal)), text);
   }
 
   #now(busy) {
@@ -155,56 +155,92 @@ export class Talk {
     const turns = this.#messages.slice(-this.#options.history);
     while (turns.length && turns[0].role !== "user") turns.shift();
     const said = { role: "user", content: text };
-    const asked = (history) => this.#server.ask("generate", {
+    let history = turns;
+    const asked = (how, onText) => this.#server.ask("generate", {
       messages: [...history, said],
       system_context: this.#machine.context,
       max_tokens: this.#options.max_tokens,
-      temperature: this.#options.temperature,
-    }, { signal, onText: (so) => { shown.textContent = so; this.#follow(); } });
+      ...how,
+    }, { signal, onText });
+    const first = () => asked({ temperature: this.#options.temperature },
+      (so) => { shown.textContent = so; this.#follow(); });
     let answer;
     try {
-      answer = await asked(turns);
+      answer = await first();
     } catch (error) {
       if (error.status !== 400 || turns.length < 2) throw error;
-      answer = await asked(turns.slice(Math.floor(turns.length / 4) * 2 + 2)); // too long, perhaps
+      history = turns.slice(Math.floor(turns.length / 4) * 2 + 2); // too long, perhaps
+      answer = await first();
     }
+    const talk = [...turns, said];
+    let found = await this.#judged(answer, talk, signal);
+    if (found.again) found = await this.#anew(found, talk, asked, signal);
     entry.replaceChildren(entry.querySelector(".who"));
+    if (found.check) this.#offer(found, text, entry);
+    else this.#answer(text, found, entry, found.kept);
+  }
+
+  // What the other tries come to, as in llmkit.chat: a proposal, or the first where they come to none. A
+  // try that answers in words says that no command is due; its words were drawn, those of the objection
+  // are known to be true.
+  async #anew(first, talk, asked, signal) {
+    for (let seed = 1; seed < this.#options.tries; seed += 1) {
+      let next;
+      try {
+        next = await this.#judged(await asked({ ...this.#options.retry, seed }, () => {}), talk, signal);
+      } catch {
+        signal.throwIfAborted();
+        return first;
+      }
+      if (!next.again) return next.check || !first.blocked ? next : first;
+    }
+    return first;
+  }
+
+  // What a person gets of an answer: words, or a command with what is known of it. `again`: it is in place
+  // of something that could never work. A command is held against the conversation: the person may have
+  // named another disk. That something is lost the card itself asks about.
+  async #judged(answer, talk, signal) {
     const thinking = answer.thinking ? String(answer.thinking) : "";
     if (answer.type === "text") {
-      let told = String(answer.response ?? "").trim();
-      if (answer.finish_reason === "length" && (!told || told.startsWith("$"))) told = CUT;
-      this.#answer(text, { thinking, text: told || "(an empty answer)" }, entry, told || "…");
-      return;
+      const told = String(answer.response ?? "").trim();
+      const cut = answer.finish_reason === "length" && (!told || told.startsWith("$"));
+      const text = cut ? CUT : told;
+      return { thinking, text: text || "(an empty answer)", kept: text || "…", again: cut };
     }
-    const command = answer.arguments?.command;
-    if (typeof command !== "string" || !command.trim()) {
-      const told = `The model called ${answer.tool_name}, which this page cannot do.`;
-      this.#answer(text, { thinking, text: told }, entry);
-      return;
+    const called = answer.arguments?.command;
+    if (typeof called !== "string" || !called.trim()) {
+      const text = `The model called ${answer.tool_name}, which this page cannot do.`;
+      return { thinking, text, again: true, blocked: true };
     }
-    await this.#propose({ command: command.trim(), thinking, talk: [...turns, said] }, text, signal, entry);
+    const command = called.trim();
+    const check = await this.#server.ask("domain/check", this.#asking(command, talk), { signal });
+    const blocked = !check.allowed;
+    if (blocked && check.refused_by !== "guard") {
+      return { thinking, text: check.reason, held: command, again: check.again, blocked };
+    }
+    return { thinking, command, talk, check, again: blocked && check.again, blocked };
   }
 
   // An answer in words. `kept`: how the model is sent it later.
-  #answer(asked, answer, place, kept = answer.text) {
+  #answer(asked, { thinking, text, held }, place, kept = text) {
     this.#keep(asked, kept);
-    this.#record({ kind: "model", ...answer }, place);
-    say(`Answer: ${answer.text}`);
+    this.#record({ kind: "model", thinking, text, held }, place);
+    say(`Answer: ${text}`);
   }
 
   #keep(asked, answered) {
     this.#messages.push({ role: "user", content: asked }, { role: "assistant", content: answered });
   }
 
-  // A command of one's own is judged by the guard; the model's is held against the conversation, too:
-  // the person may have named another disk. That something is lost the card itself asks about.
-  async #propose({ command, own, thinking, talk }, text, signal, place = null) {
-    const node = place ?? this.#add("own waiting", "Your command");
-    const check = await this.#server.ask("domain/check", this.#asking(command, talk), { signal });
-    if (!check.allowed && check.refused_by !== "guard") {
-      this.#answer(text, { thinking, text: check.reason, held: command }, node);
-      return;
-    }
+  // A command of one's own is judged by the guard alone.
+  async #propose(command, signal) {
+    const node = this.#add("own waiting", "Your command");
+    const check = await this.#server.ask("domain/check", this.#asking(command), { signal });
+    this.#offer({ command, own: true, check }, command, node);
+  }
+
+  #offer({ command, own, thinking, talk, check }, text, node) {
     const before = this.#messages.length;
     const refused = !check.allowed || check.danger === "forbidden";
     this.#keep(text, refused ? check.reason : NOTHING_RAN);
