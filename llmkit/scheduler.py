@@ -266,7 +266,7 @@ class Scheduler:
         for place, (token, logits) in enumerate(found):
             self._model.keep(row.seat, certain + place)
             self._advance(row, token, logits)
-            if row.seat is None or place == len(guess) or row.ids[-1] != guess[place]:
+            if place == len(guess) or row.seat is None or row.ids[-1] != guess[place]:
                 return
             self._counts["guessed_well_tokens"] += 1
             self._counts["computed_tokens"] += 1
@@ -292,7 +292,9 @@ class Scheduler:
     def _prime(self, adapter: Path) -> None:
         """Guess from what an adapter was trained to answer, too."""
         if self.cfg.guess:
-            self._drafter.prime(read_answers(adapter, self.loaded.tokenizer, self.stop_ids))
+            size = self.loaded.model.get_input_embeddings().num_embeddings
+            answers = read_answers(adapter, self.loaded.tokenizer, self.stop_ids)
+            self._drafter.prime([ids for ids in answers if max(ids) < size])
 
     def _plain(self, ids: Sequence[int]) -> Sequence[int]:
         """Tokens as the model writes them."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ANSWERS = "answers.json"  # beside an adapter's weights
 PRIMED = 32768  # tokens of answers in it
+_MOST_BYTES = 2_000_000  # of a file that is read
 LONGEST = 6  # tokens that must have come before in the same way; fewer, down to one, where none did
 _END = -1  # between two answers
 
@@ -140,16 +141,16 @@ def read_answers(adapter: Path, tokenizer: Any, stop_ids: Iterable[int]) -> list
     if not path.is_file():
         return []
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
         texts = json.loads(path.read_text(encoding="utf-8"))["answers"]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError("answers must be texts")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("%s is not used: %s", path, error)
-        return []
-    if not texts:
         return []
     stops = set(stop_ids)
     own = tokenizer.eos_token_id
     end = [own] if own in stops else sorted(stops)[:1]
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
     return [[*ids, *end] for ids in encoded]

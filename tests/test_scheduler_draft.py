@@ -108,11 +108,18 @@ def test_the_first_answers_are_guessed_from_what_the_adapter_was_trained_on(
     assert drafter.guess(History(encoded[0][:2]), 99) == [*encoded[1][2:], END]
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"answers": [1]}', '{"answers": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "{}", "[]", '{"answers": [1]}', '{"answers": []}', '{"answers": ["\\ud800"]}'),
+        *("[" * 100_000, '{"answers": ["' + "a" * 2_000_000 + '"]}'),
+    ],
+    ids=range(9),
+)
 def test_answers_that_cannot_be_read_only_cost_time(
     loaded: Loaded, tmp_path: Path, text: str | None
 ) -> None:
-    """No file, a broken one, an empty one: nothing to guess from."""
+    """No file, a broken one, an empty one, half a character, one that is too large: nothing to guess from."""
     if text is not None:
         (tmp_path / ANSWERS).write_text(text)
     assert read_answers(tmp_path, loaded.tokenizer, {END}) == []
