@@ -12,11 +12,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard_names import disks_of
+from llmkit.installer.review_history import certain, told_failure
 from llmkit.installer.review_refer import (
     NOTHING,
     Refs,
@@ -47,11 +48,12 @@ class Consent(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A message: who says it, and what of it a person reads. `ran` is a command that ran."""
+    """A message: who says it, and what of it a person reads. `ran` is a command that was run."""
 
     user: bool
     text: str
     ran: str = ""
+    failed: bool = False
 
 
 class Talk:
@@ -59,13 +61,13 @@ class Talk:
 
     def __init__(self, messages: Sequence[Mapping[str, str]], state: SystemState) -> None:
         self.state = state
-        turns = [_turn(message) for message in messages]
+        turns = _turns(messages)
         while turns and not turns[-1].user:  # the last word is the person's
             turns.pop()
         self.said = turns[-1].text if turns else ""
         self._own_words = say.own_words(self.said)
         self._turns = turns[:-1]
-        self.ran = tuple(turn.ran for turn in turns if turn.ran and not _looks(turn.ran, state))
+        self.ran = tuple(certain(turn.ran) for turn in turns if turn.ran and self._did(turn))
         own = candidates(state)
         self._only = frozenset((own[0].path,)) if len(own) == 1 else frozenset()
         self._topic: frozenset[str] | None = None
@@ -87,7 +89,7 @@ class Talk:
             if turn.ran:
                 found = named(turn.ran, self.state) if len(turn.ran) < 4000 else frozenset()
                 disks = self._disks(found) & _own(self.state)
-                if disks and not _looks(turn.ran, self.state):
+                if disks and self._did(turn):
                     topic = self._firm = disks
                 elif len(disks) == 1:
                     topic = topic or disks
@@ -103,6 +105,10 @@ class Talk:
             else:
                 pending = self._proposed(turn.text)
         return pending or topic
+
+    def _did(self, turn: _Turn) -> bool:
+        """Whether a command of the history changed something: it did more than look, and worked."""
+        return not turn.failed and not _looks(turn.ran, self.state)
 
     def _about_it(self, need: set[str]) -> bool:
         """Whether the conversation is about these disks, or works on them."""
@@ -125,7 +131,7 @@ class Talk:
     def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
         """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
         `known`: it is known that they hold something."""
-        if say.doubts(self.said) or say.no_wish(self.said):
+        if say.doubts(self.said) or say.no_wish(self.said) or say.only_looks(self.said):
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
         if not kept or self._unheard(kept):
@@ -199,7 +205,7 @@ class Talk:
     def direction(self, need: set[str], *, table: bool) -> Consent:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
         comes where the person neither asks nor refuses."""
-        if say.doubts(self.said):
+        if say.doubts(self.said) or say.only_looks(self.said):
             return Consent.ask
         kept = self._kept(self.said, self.topic)
         if not kept:
@@ -291,7 +297,7 @@ class Talk:
         asked = False  # whether the person's message that is gone over was a question
         for turn in reversed(self._turns):
             if turn.ran:
-                if not _looks(turn.ran, self.state):
+                if self._did(turn):
                     return ""
                 asked = True
             elif turn.user:
@@ -335,12 +341,23 @@ def _own(state: SystemState) -> frozenset[str]:
     return frozenset(disk.path for disk in candidates(state))
 
 
-def _turn(message: Mapping[str, str]) -> _Turn:
-    text = message.get("content") or ""
-    user = message.get("role") == "user"
-    if not user and text.startswith("$ "):
-        return _Turn(False, "", text[2:].partition("\n")[0])
-    return _Turn(user, text)
+def _turns(messages: Sequence[Mapping[str, str]]) -> list[_Turn]:
+    """The messages as turns; a command and what its tool said of it are one."""
+    turns: list[_Turn] = []
+    for message in messages:
+        text = message.get("content") or ""
+        user = message.get("role") == "user"
+        if message.get("role") == "tool" and turns and turns[-1].ran:
+            turns[-1] = replace(
+                turns[-1], failed=turns[-1].failed or told_failure(turns[-1].ran, text)
+            )
+        elif not user and text.startswith("$ "):
+            command, _, behind = text[2:].partition("\n\n")
+            command = command.partition("\n")[0]
+            turns.append(_Turn(False, "", command, told_failure(command, behind)))
+        else:
+            turns.append(_Turn(user, text))
+    return turns
 
 
 def _question(text: str) -> str:

@@ -249,6 +249,33 @@ def no_wish(text: str) -> bool:
     return _NO_WISH.search(folded(text)) is not None
 
 
+_SEES = re.compile(
+    _FILLER + r"(?:(?:yes|go on|now|next|just|only)[ ,]+)*"
+    r"(?:show|list|display|describe|check|view|look at|tell me|let me (?:see|look|know)|"
+    r"(?:i want|i would like|i'd like|i wanna|want) to (?:see|know|look))\b"
+)
+_SEEN = re.compile(  # what may stand behind `and` in a request to look
+    r"(?:(?:the|their|its|all|any|my|your) )*(?:partitions|partition tables?|partition types?|"
+    r"file ?systems?|layout|labels?|types?)(?: (?:on|of|in|for) .{1,40})?"
+)
+
+
+@lru_cache(maxsize=8192)
+def only_looks(text: str) -> bool:
+    """Whether all that a text says of partitions and the like is that somebody wants to see them."""
+    speaks = False
+    for clause in clauses(text):
+        seeing = False
+        for piece in re.split(r"\band\b|:", clause):
+            piece = piece.strip()
+            seeing = _SEES.match(piece) is not None or seeing and _SEEN.fullmatch(piece) is not None
+            if destroys(piece):
+                if not seeing:
+                    return False
+                speaks = True
+    return speaks
+
+
 def spares_others(text: str) -> bool:
     """Whether a clause of refusal is about what was not asked for: `leave the others`."""
     return _OTHERS.search(folded(text)) is not None

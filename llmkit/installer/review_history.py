@@ -1,0 +1,65 @@
+"""What the commands of a conversation did, told from the line and from what it printed.
+
+told_failure("sgdisk -Z /dev/sda", "sgdisk: /dev/sda is in use")   # True
+certain("test -b /dev/sda1 || sgdisk -Z /dev/sda")                 # "test -b /dev/sda1 "
+"""
+
+from __future__ import annotations
+
+import re
+
+_FAILED = re.compile(
+    r"^(?:error|fatal|cannot)\b|\b(?:command not found|no such file|permission denied|"
+    r"(?:resource|device) (?:is )?busy|(?:is|are) (?:apparently )?in use|will not make|can(?:'|no)t open|"
+    r"could not|unable to|problem opening|not saving changes|does not exist|operation not permitted|"
+    r"(?:exit|exited with) (?:status|code) [1-9])\b"
+)
+_NONE = re.compile(  # a warning; or how overwriting a whole disk ends
+    r"\bwarning\b|\bno space left\b|\bis full\b"
+)
+_SHELLS = frozenset(("bash", "sh", "zsh", "sudo"))
+
+
+def told_failure(command: str, printed: str) -> bool:
+    """Whether what a command printed says that it failed: an error, by a program of the line."""
+    names = {word.rpartition("/")[2] for word in re.findall(r"[\w./-]+", command)} | _SHELLS
+    for line in printed.lower().splitlines():
+        line = line.strip()
+        if _NONE.search(line):
+            continue
+        speaker, colon, _ = line.partition(": ")
+        if _FAILED.search(line) or (colon and speaker in names):
+            return True
+    return False
+
+
+def certain(line: str) -> str:
+    """A line without what stands behind `||`: where it worked, that need not have run."""
+    kept: list[str] = []
+    quote, depth, skipped = "", 0, -1  # skipped: at which depth the branch began
+    place = 0
+    while place < len(line):
+        char = line[place]
+        width = 1
+        if char == "\\" and quote != "'":
+            width = 2
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "({":
+            depth += 1
+        elif char in ")}":
+            depth -= 1
+            if depth < skipped:
+                skipped = -1
+        elif line.startswith("||", place):
+            width = 2
+            if skipped < 0:
+                skipped = depth
+        elif depth == skipped and (char in ";\n" or line.startswith("&&", place)):
+            skipped = -1
+        if skipped < 0:
+            kept.append(line[place : place + width])
+        place += width
+    return "".join(kept)
