@@ -13,6 +13,7 @@ report.html and junit.xml. A run that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sys
 import time
@@ -142,7 +143,8 @@ def _evaluate(
             return local(cfg, domain, path)
 
     if cfg.review:
-        who |= {"review": True, "tries": cfg.tries, "retry": asdict(cfg.retry)}
+        who |= {"review": True, "tries": cfg.tries, "retry": asdict(cfg.retry),
+                "review rules sha256": rules_digest(domain)}  # fmt: skip
 
     def reviewed() -> Answers:
         return Reviewed(answers(), judge(domain), tries=cfg.tries, retry=cfg.retry)
@@ -316,6 +318,18 @@ def identity(
         elif name == "prompt_config.json":
             found["prompt"] = prompt_identity(prompt, domain)
     return found
+
+
+def rules_digest(domain: object) -> str:
+    """A hash of the source of a domain's package: all of it can matter for what its review says."""
+    kind: Any = domain if inspect.ismodule(domain) else type(domain)
+    own = Path(inspect.getfile(kind))
+    package = own.name == "__init__.py" or "." in getattr(kind, "__module__", kind.__name__)
+    digest = hashlib.sha256()
+    for file in sorted(own.parent.rglob("*.py")) if package else [own]:
+        digest.update(file.relative_to(own.parent).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _ranked(report: Report, rank_by: str) -> float | None:

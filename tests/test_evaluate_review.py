@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llmkit.config_chat import RetryConfig
 from llmkit.domain import Objection
 from llmkit.errors import ConfigError
-from llmkit.evaluate import finish, local, run
+from llmkit.evaluate import finish, local, rules_digest, run
 from llmkit.evaluate_cases import load_cases
 from llmkit.evaluate_files import read_results
 from llmkit.evaluate_openai import Remote
@@ -279,9 +279,36 @@ def test_the_stage_tells_a_reviewed_run_apart(run_stage, tmp_path: Path) -> None
     assert "review: something against 0 first answers" in done.stdout
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["identity"]["review"] is True and report["identity"]["tries"] == 4
+    assert len(report["identity"]["review rules sha256"]) == 64
     assert report["identity"]["retry"] == {"temperature": 0.7, "top_p": 0.9}
     refused = run_stage("evaluate", *common, cwd=tmp_path)
     assert refused.returncode == 2 and "another evaluation" in refused.stderr
+
+
+def test_the_rules_of_the_review_are_in_the_identity(tmp_path: Path) -> None:
+    """A domain whose source changed, or got a file, is another one: its verdicts are not mixed."""
+    import sys
+
+    package = tmp_path / "fingerprinted"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "seam.py").write_text("class Mine:\n    pass\n")
+    rules = package / "rules.py"
+    rules.write_text("ASKS = True\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        from fingerprinted.seam import Mine  # type: ignore[import-not-found]
+
+        first = rules_digest(Mine())
+        assert rules_digest(Mine()) == first
+        rules.write_text("ASKS = False\n")
+        second = rules_digest(Mine())
+        (package / "more.py").write_text("")
+        assert len({first, second, rules_digest(Mine())}) == 3
+    finally:
+        sys.path.remove(str(tmp_path))
+        for name in [name for name in sys.modules if name.startswith("fingerprinted")]:
+            del sys.modules[name]
 
 
 def scripted(case: Case, first: str, second: str | None) -> Result:

@@ -14,7 +14,7 @@ BUSY = "\n\nsgdisk: /dev/sda is in use"
 BEHIND = [
     ("", True),
     ("\n\nThe operation has completed successfully.", True),
-    ("\n\nWarning: The kernel is still using the old partition table.\nThe operation has completed successfully.", True),
+    ("\n\nWarning: The kernel is still using the old partition table, which is in use.\nDone.", True),
     (BUSY, False),
     ("\n\nProblem opening /dev/sda for reading! Error is 2.", False),
     ("\n\nbash: sgdisk: command not found", False),
