@@ -85,6 +85,11 @@ def _objection(
             table=table,
             known=any(loss.kind != review_loss.UNKNOWN for loss in lost),
         )
+        if consent is not Consent.given and all(
+            loss.kind.startswith(review_loss.CONTENT) for loss in lost
+        ):  # a path tells where
+            wanted = talk.deletes({event.detail for event in outcome.events})
+            consent = Consent.given if wanted else Consent.ask
         text = f"This would erase {review_loss.told(lost, state)}. Shall I go ahead?"
     else:
         need = _worked_on(outcome, found, state)

@@ -171,6 +171,13 @@ class Talk:
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
 
+    def deletes(self, paths: set[str]) -> bool:
+        """Whether the last message asks for these files to be deleted, by their paths."""
+        if say.doubts(self.said) or say.no_wish(self.said) or say.refuses(self.said):
+            return False
+        named = {word.rstrip(".,;:!/") for word in self._own_words.split()}
+        return say.destroys(self._own_words) and bool(paths) and paths <= named
+
     def _unheard(self, kept: str) -> bool:
         """Whether a message is about the live medium, or about an agreement that nobody gave."""
         if say.claims(kept) and not self._plan():

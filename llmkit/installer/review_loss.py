@@ -41,6 +41,12 @@ _ALL_NEW = re.compile(
     r"\bsfdisk\b(?!.*(?:--append|\s-a\b|\s-N|--delete|--part-|\s-d\b))|\bwipefs\b.*-a|"
     r"\bfdisk\b|\bblkdiscard\b"
 )
+CONTENT = "content of "  # how the kind of a loss of files begins
+_HOME = re.compile(r"(?:/mnt)?(?:/home/[^/*]+|/home|/root|)(?:/\*)?")
+_PASSING = re.compile(
+    r"(?:/mnt)?/(?:tmp|run|var/(?:tmp|cache|log|run|lock))/"
+)  # comes again by itself
+_BOOTS = re.compile(r"(?:/mnt)?/(?:boot|efi)/")
 _NUMBERS = re.compile(r"(?:-n|--new=?)\s*(\d+):")
 
 
@@ -70,7 +76,7 @@ def losses(
     for event in outcome.events:
         node = event.device
         if event.kind == "remove" and event.detail.startswith("/"):
-            _removed(event.detail, state, add)
+            _removed(event.detail, state, found.danger == "destructive", add)
             continue
         seen.add(node)
         if event.kind not in ("erase", "unpartition", "format") or not node:
@@ -192,15 +198,23 @@ def _made_by(node: str, ran: Sequence[str], program: str) -> bool:
     )
 
 
-def _removed(path: str, state: SystemState, add: object) -> None:
-    """Files that are deleted: only a home directory, or all there is at a mount point, counts."""
-    match = re.fullmatch(r"(?:/mnt)?(/home/[^/*]+|/home|/root|)(?:/\*)?", path)
+def _removed(path: str, state: SystemState, folder: bool, add: object) -> None:
+    """Files that are deleted: a home directory, or all there is at a mount point; and of a system that
+    was there before the conversation every folder (`folder`), and what it boots with."""
     source = mount_of(path, state)
-    if match is None or source is None or _empty(state, source):
+    if source is None or _empty(state, source):
         return
     assert callable(add)
+    if _HOME.fullmatch(path):
+        what = path.removesuffix("/*") or "/"
+    elif not state.tree(source).known and not _PASSING.match(path) and (
+        folder or _BOOTS.match(path)
+    ):  # fmt: skip
+        what = path
+    else:
+        return
     for disk in _owners(state, source):
-        add(disk, source, f"content of {path.removesuffix('/*') or '/'}")
+        add(disk, source, f"{CONTENT}{what}")
 
 
 def told(lost: Sequence[Loss], state: SystemState) -> str:
@@ -218,7 +232,8 @@ def _on(disk: Disk, lost: Sequence[Loss], state: SystemState) -> str:
     everything = {(node, kind) for _, node, kind in _held(disk.path, state, ())}
     if len(lost) > 1 and everything <= {(loss.node, loss.kind) for loss in lost}:
         return f"everything on {about(disk)}: {_kinds(lost)}"
-    if lost[0].node == disk.path or len(lost) == 1 and len(disk.partitions) == 1:
+    files = any(loss.kind.startswith(CONTENT) for loss in lost)
+    if not files and (lost[0].node == disk.path or len(lost) == 1 and len(disk.partitions) == 1):
         where = "" if lost[0].node == disk.path else f" (on {_short(lost[0].node)})"
         return f"everything on {about(disk)}: {_kinds(lost)}{where}"
     return (
