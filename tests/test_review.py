@@ -93,6 +93,11 @@ PASSES = [
     (TWO, ("list the disks",), "lsblk"),
     (TWO, ("what is on sda?",), "lsblk -f /dev/sda"),
     (TWO, ("mount the btrfs",), "mount /dev/nvme0n1p2 /mnt"),
+    # a time or a path in them is no condition
+    (ONE, ("erase sda and set it up, mount it at /mnt after that",), SDA_ZAP),
+    (ONE, ("wipe sda, nothing on it has to be kept secret",), "wipefs -a /dev/sda"),
+    (ONE, ("sdb must stay, erase sda",), SDA_ZAP),
+    (ONE, ("format sda2 as ext4 for /home",), "mkfs.ext4 -F /dev/sda2"),
 ]
 
 # machine, conversation, command, words that the text holds
@@ -102,6 +107,27 @@ OBJECTS = [
     (ONE, ("what would be erased please",), SDA_ZAP, ("erase", "sda")),
     (ONE, ("should I erase sda?",), SDA_ZAP, ("sda", "?")),
     (ONE, ("don't erase sda",), SDA_ZAP, ("sda",)),
+    # what is there should stay, or something is to come first
+    (
+        ONE,
+        ("put ext4 on sda1, all my songs should be there afterwards, they must survive",),
+        "mkfs.ext4 -F /dev/sda1",
+        ("sda1", "ntfs"),
+    ),
+    (ONE, ("set the disk up anew but its files have to stay",), SDA_ZAP, ("sda",)),
+    (ONE, ("install linux", PLAN, "yes, once my backup is finished"), SDA_ZAP, ("sda",)),
+    (
+        ONE,
+        ("install linux", PLAN, "go ahead as soon as I have saved the photos"),
+        SDA_ZAP,
+        ("sda",),
+    ),
+    (ONE, ("erase sda when I am back from lunch",), SDA_ZAP, ("sda",)),
+    # files by their path: no word of the disk
+    (ONE, ("remove /var/cache, every bit of it",), SDA_ZAP, ("sda",)),
+    (ONE, ("purge /opt/old please",), "wipefs -a /dev/sda", ("sda",)),
+    # destructive by its name, of nobody knows what
+    (ONE, ("format it as samsung",), "mkfs.samsung", ("could not work out",)),
     (ONE, ("I don't want sda erased",), SDA_ZAP, ("sda",)),
     (ONE, ("erase sda... no wait",), SDA_ZAP, ("sda",)),
     (ONE, ("is it safe to format sda",), SDA_ZAP, ("sda",)),

@@ -28,6 +28,7 @@ from llmkit.installer.state import SystemState
 
 _WORK = ("erase", "unpartition", "table", "partition", "format")
 _LONGEST = 20_000  # characters of a message that is read for what a person wants
+_UNKNOWN = "I could not work out what that would do, so nothing was run."
 _TELLS = (*_WORK, "remove", "user")
 
 
@@ -51,7 +52,7 @@ def objection(
     try:
         return _objection(state, messages, command.strip(), confirm)
     except Exception:  # as the guard does: a bug here must not let a line through
-        return Objection("I could not work out what that would do, so nothing was run.", True)
+        return Objection(_UNKNOWN, True)
 
 
 def _objection(
@@ -94,6 +95,9 @@ def _objection(
     else:
         need = _worked_on(outcome, found, state)
         if not need:
+            unknown = outcome.unmodelled or outcome.opaque
+            if verdict.danger == "destructive" and unknown and not outcome.events:
+                return Objection(_UNKNOWN, True)  # mkfs.jfs2: destructive by its name, and of what?
             return None
         consent = talk.direction(need, table=table)
         text = _step(found, need, state)

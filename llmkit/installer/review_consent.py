@@ -137,6 +137,8 @@ class Talk:
         if not kept or self._unheard(kept):
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
+        if not refs and say.path_goes(kept):
+            return Consent.ask
         if self._contradicts(kept, refs) or self._more_than_one_part(kept, nodes):
             return Consent.ask
         if refs and not self._fits(refs, need, nodes):

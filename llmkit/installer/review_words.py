@@ -67,12 +67,18 @@ _NO_YES = re.compile(  # an answer of these is about something else
     r"\b(?:show|list|tell|explain|look|check|print|display|describe|compare|view|let me see|"
     r"good (?:to know|question)|but)\b"
 )
+_STAYS = (  # what is there should be there afterwards
+    r"(?:must|should|shall|has to|have to|needs? to|ought to|gotta) (?:all |still |also |always )*"
+    r"(?:be (?:all |still )?(?:there|kept|safe|intact|left|preserved|readable)|stay|remain|survive)|"
+    r"(?:be|is|are) still (?:all )?there"
+)
 _NO = re.compile(
     r"^n\W*$|\b(?:no|nope|nah|na|not|don't|dont|do not|never|wait|hold on|stop|cancel|abort|forget|"
     r"spare|protect|unless|neither|later|rather (?:not|keep|wait|look)|without|keep|leave|levae|skip|"
     r"back out|go back|undo|hands off|won't|shouldn't|mustn't|can't|cannot|careful|except|only look|"
     r"just look|nothing|none|refuse|hang on|one moment|changed my mind|preserve|save my|first tell|"
-    r"before (?:that|you|we|i)|untouched|as it is)\b"
+    r"before (?:that|you|we|i)|untouched|as it is|"
+    rf"{_STAYS})\b"
 )
 _THE_OLD = (
     r"(?:(?:the|my|its) old \w+|it|that|them|this|those|what|any|anything|the|my|old|of|on|is|there|"
@@ -87,6 +93,8 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"(?= ?(?:$|[.,;!]|and |so ))|(?:don't|do not|dont) (?:mind|worry|ask|wait|hesitate)|"
     r"(?:don't|do not|dont) care|"
     r"nothing (?:important|on it|there|to lose|worth|is on it|i need|that matters|valuable|to (?:keep|save))|"
+    r"nothing (?:on (?:it|there|\S+) |there |in it )?(?:has to|needs to|must|should|shall) "
+    r"(?:be \w+|stay|remain|survive)|"
     r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
     r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*|never mind the|"
     r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
@@ -102,10 +110,15 @@ _NO_WISH = re.compile(  # speaks of a deed, and does not ask for it as it is
     r"\bif (?!(?:you|u) (?:like|want|wish|please|agree|must|need|can|could|would)\b)|\bin case\b|"
     r"\bexplain\b|\bconvert\w*\b|\b(?:alongside|beside|next to|dual[- ]?boot\w*|free space|unallocated)\b|"
     r"\b(?:shrink|resize)\b|\bin[- ]place\b|\b(?:files?|data) included\b|"
-    r"\b(?:ignore|disregard|forget) (?:\w+ ){0,3}(?:instructions?|rules?|guidelines)\b"
+    r"\b(?:ignore|disregard|forget) (?:\w+ ){0,3}(?:instructions?|rules?|guidelines)\b|"
+    r"\b(?:after|once|when|as soon as|until|till) (?:i|we|i've|ive|i'm|we've|he|she|they|my \w+)\b"
+)
+_PATH_GOES = re.compile(  # files are to go, by their path: that is no wish for a disk
+    r"\b(?:delete|remove|clean|clear|purge|erase|wipe|empty|rm)\b[^.;]*?"
+    r"(?<![\w./-])/(?!dev\b|mnt/?(?![\w./-]))[\w.-]"
 )
 _KEEPS = re.compile(
-    r"\b(?:keep|preserve|spare|protect|save my|untouched|without (?:losing|touching|deleting)|"
+    rf"\b(?:{_STAYS}|keep|preserve|spare|protect|save my|untouched|without (?:losing|touching|deleting)|"
     r"(?:don't|dont|do not|never|not) (?:touch|delete|erase|wipe|format|lose|remove|overwrite))\b"
 )
 _OTHERS = re.compile(
@@ -247,6 +260,11 @@ def own_words(text: str) -> str:
 def no_wish(text: str) -> bool:
     """Whether a text puts a condition, wants to keep what is there, or only wants to know."""
     return _NO_WISH.search(folded(text)) is not None
+
+
+def path_goes(text: str) -> bool:
+    """Whether a text wants files or folders deleted, by a path that is no device's."""
+    return _PATH_GOES.search(folded(text)) is not None
 
 
 _SEES = re.compile(
