@@ -428,12 +428,14 @@ class _Run:
         from llmkit.train_data import described
 
         info = run_info()
+        size = self.crew.size
+        launcher = "python" if size == 1 else f"torchrun --nproc-per-node {size}"
         halves = {"train": self.corpus, "eval": self.held}
         return {
             "fingerprint": self.fingerprint,
             "model": model_identity(self.cfg.model),
             "domain": self.cfg.domain.name,
-            "command": " ".join(["python -m llmkit.train", *info["overrides"]]),
+            "command": " ".join([f"{launcher} -m llmkit.train", *info["overrides"]]),
             "versions": {
                 "llmkit": info["llmkit"],
                 "python": info["python"],

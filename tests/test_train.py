@@ -156,7 +156,9 @@ def test_two_processes_give_the_curve_of_one(data: Path, tmp_path: Path) -> None
     second = run(*torchrun, *command(data, two, "lora.dropout=0"))
     assert second.returncode == 0, second.stderr
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
-    assert json.loads((two / "training.json").read_text())["result"]["processes"] == 2
+    told = json.loads((two / "training.json").read_text())
+    assert told["result"]["processes"] == 2
+    assert told["command"].startswith("torchrun --nproc-per-node 2 -m llmkit.train ")
 
 
 def test_a_finished_run_is_not_trained_again(data: Path, unbroken: Path) -> None:
