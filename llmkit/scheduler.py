@@ -50,6 +50,7 @@ _COUNTS = (
     "guessed_well_tokens",  # that the model would have written
 )
 _KEPT = 16384  # tokens of earlier answers to guess from
+_LOOKED_AT = 2048  # last tokens of a prompt to guess from: to index them takes some milliseconds
 OnText = Callable[[str], None]
 OnDone = Callable[["Completion | Exception"], None]
 
@@ -75,6 +76,7 @@ class _Row:
     stream: TextStream | None = None
     seat: Seat | None = None
     history: History | None = None  # to guess from
+    known: int = 0  # of ids, that are in it
 
     def unread(self) -> Sequence[int]:
         """Tokens that are not in the cache."""
@@ -266,7 +268,12 @@ class Scheduler:
         for place, (token, logits) in enumerate(found):
             self._model.keep(row.seat, certain + place)
             self._advance(row, token, logits)
-            if place == len(guess) or row.seat is None or row.ids[-1] != guess[place]:
+            if place == len(guess):
+                return
+            if row.seat is None:  # its end was guessed, perhaps
+                self._counts["guessed_well_tokens"] += token == guess[place]
+                return
+            if row.ids[-1] != guess[place]:
                 return
             self._counts["guessed_well_tokens"] += 1
             self._counts["computed_tokens"] += 1
@@ -283,18 +290,19 @@ class Scheduler:
             if count < 1:
                 continue
             if row.history is None:
-                row.history = History(self._plain(row.request.ids))
-            row.history.add(row.ids[len(row.history.tokens) - len(row.request.ids) :])
+                row.history = History(self._plain(row.request.ids[-_LOOKED_AT:]))
+            row.history.add(row.ids[row.known :])
+            row.known = len(row.ids)
             guesses[place] = self._drafter.guess(row.history, count)
             left -= len(guesses[place])
         return guesses
 
     def _prime(self, adapter: Path) -> None:
         """Guess from what an adapter was trained to answer, too."""
-        if self.cfg.guess:
+        if self.cfg.guess and self._model.spare(1):
             size = self.loaded.model.get_input_embeddings().num_embeddings
             answers = read_answers(adapter, self.loaded.tokenizer, self.stop_ids)
-            self._drafter.prime([ids for ids in answers if max(ids) < size])
+            self._drafter.prime([ids for ids in answers if max(ids, default=size) < size])
 
     def _plain(self, ids: Sequence[int]) -> Sequence[int]:
         """Tokens as the model writes them."""
@@ -389,7 +397,7 @@ class Scheduler:
         if row.on_text is not None and row.stream is not None and len(text) > row.stream.given:
             row.on_text(text[row.stream.given :])
         made = Completion(tuple(row.ids), text, reason, len(row.request.ids), len(row.ids))
-        if self.cfg.guess:
+        if self.cfg.guess and self._model.spare(1):
             self._drafter.learn(self._plain(row.request.ids[-LONGEST:]), [*row.ids, *end])
         self._leave(row, made)
 

@@ -3,7 +3,7 @@
     from llmkit.scheduler_draft import Drafter
     drafter = Drafter(kept=16384)
     drafter.prime(read_answers(adapter, tokenizer, stop_ids))
-    history = drafter.begin(prompt_ids)
+    history = History(prompt_ids)
     drafter.guess(history, 15)
 
 The model is asked about the guessed tokens together with the last certain one, in rows that the CPU
@@ -15,6 +15,7 @@ The first requests find the commonest answers of the adapter's training data: an
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections import Counter
@@ -68,16 +69,22 @@ class History(_Text):
 
 
 class Drafter:
-    """Keeps the last `kept` tokens of answers, of all requests, to guess from. For one thread."""
+    """Keeps at least the last `kept` tokens of answers, of all requests, to guess from.
+
+    For one thread.
+    """
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
         self._primed = _Text()
         self._recent = _Text()
+        self._older = _Text()
 
     def prime(self, answers: Sequence[Sequence[int]]) -> None:
-        """Answers that are always kept, the commonest first."""
-        for answer in reversed(answers):  # the last of two that begin alike is found
+        """Answers that are always kept, the commonest first; PRIMED tokens of them at most."""
+        sizes = itertools.accumulate(len(answer) for answer in answers)
+        fit = sum(size <= PRIMED for size in sizes)
+        for answer in reversed(answers[:fit]):  # the last of two that begin alike is found
             self._primed.add([_END, *answer])
 
     def guess(self, history: History, count: int) -> list[int]:
@@ -89,8 +96,9 @@ class Drafter:
                 return self._primed.after(gram, count)
             if gram in history.ends:
                 return history.after(gram, count)
-            if len(gram) > 1 and gram in self._recent.ends:
-                return self._recent.after(gram, count)
+            for text in (self._recent, self._older):
+                if len(gram) > 1 and gram in text.ends:
+                    return text.after(gram, count)
         return []
 
     def learn(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
@@ -98,10 +106,8 @@ class Drafter:
         if not answer or not self._kept:
             return
         self._recent.add([_END, *prompt[-LONGEST:], *answer])
-        if len(self._recent.tokens) > 2 * self._kept:
-            last = self._recent.tokens[-self._kept :]
-            self._recent = _Text()
-            self._recent.add(last)
+        if len(self._recent.tokens) > self._kept:  # the oldest half goes at once
+            self._older, self._recent = self._recent, _Text()
 
 
 def _grams(tokens: Sequence[int]) -> Iterator[Gram]:

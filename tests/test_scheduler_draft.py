@@ -75,12 +75,13 @@ def test_a_guess_is_what_came_after_the_same_tokens(
 
 @given(st.lists(TOKENS.filter(bool), min_size=30, max_size=60))
 def test_what_is_kept_is_bounded(answers: list[list[int]]) -> None:
-    """Twice `kept`, and one answer; the last answer can always be guessed from."""
+    """Twice `kept`, and two answers; the last answer can always be guessed from."""
     drafter = Drafter(20)
     for answer in answers:
         drafter.learn([], answer)
-        assert len(drafter._recent.tokens) <= 2 * 20 + len(answer) + 1
-        assert len(drafter._recent.ends) <= LONGEST * len(drafter._recent.tokens)
+        for text in (drafter._recent, drafter._older):
+            assert len(text.tokens) <= 20 + max(map(len, answers)) + 1
+            assert len(text.ends) <= LONGEST * len(text.tokens)
     last = [9, 8, 7, 6]
     drafter.learn([], last)
     assert drafter.guess(History([9, 8]), 5) == [7, 6]
