@@ -102,6 +102,13 @@ class Ready(Strict):
     state: dict[str, Any]
 
 
+class Redraw(Strict):
+    """How another answer is drawn."""
+
+    temperature: float
+    top_p: float
+
+
 class BeginAnswer(Strict):
     """What the page begins with."""
 
@@ -109,6 +116,8 @@ class BeginAnswer(Strict):
     history: int = Field(description="Messages that are sent along.")
     max_tokens: int = Field(description="Of an answer.")
     temperature: float
+    tries: int = Field(description="Answers, while each is a command that could never work.")
+    retry: Redraw
 
 
 def turns(messages: Sequence[Message]) -> list[dict[str, str]]:

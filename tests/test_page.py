@@ -394,8 +394,8 @@ def test_a_proposal_of_the_model_waits_for_a_person(open_tab: Any, scripted: Scr
     ran and the new machine; a refused one is an answer in words; one that is not applied is not run."""
     tab = open_tab(scripted.port).ready()
     tab.paste({"disks": [DISK]})
-    scripted.says = [{"command": PARTITION}, {"command": "mkfs.ext4 /dev/sdz1"},
-                     {"command": FORMAT}, "Fine."]  # fmt: skip
+    absent = [{"command": f"mkfs.ext4 /dev/sdz{number}"} for number in (1, 2, 3)]  # page.tries
+    scripted.says = [{"command": PARTITION}, *absent, {"command": FORMAT}, "Fine."]
     tab.send("use the disk")
     tab.apply()
     tab.send("format it")
@@ -413,7 +413,7 @@ def test_a_proposal_of_the_model_waits_for_a_person(open_tab: Any, scripted: Scr
         == before
         == ["sda1: 512M, not formatted, EFI system", "sda2: 238G, not formatted"]
     )
-    one, two, three, four = scripted.asked
+    one, two, _, _, three, four = scripted.asked
     assert one["messages"] == [{"role": "user", "content": "use the disk"}]
     assert two["messages"][1] == {"role": "assistant", "content": f"$ {PARTITION}"}
     assert "/dev/sda2: 238G" in two["system_context"] and "sda2" not in one["system_context"]

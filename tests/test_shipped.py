@@ -76,6 +76,7 @@ def test_it_lists_the_disks(loaded: tuple[Any, Any, Any]) -> None:
 def test_training_can_be_repeated() -> None:
     """The card names the command and the data's hashes."""
     training = json.loads((FOLDER / "training.json").read_text())
-    assert training["command"].startswith("python -m llmkit.train")
+    assert training["command"].startswith(("python -m llmkit.train ", "torchrun "))
+    assert " -m llmkit.train " in training["command"]
     assert training["data"]["train"]["sha256"]
     assert Path(FOLDER / "adapter_model.safetensors").stat().st_size > 1_000_000
