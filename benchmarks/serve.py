@@ -187,11 +187,12 @@ def show(name: str, point: Point) -> None:
     def ms(values: Sequence[float], share: float) -> str:
         return f"{1000 * quantile(values, share):.0f}" if values else "–"
 
+    mean = 1000 * sum(point.gaps) / max(len(point.gaps), 1)
     last = f"{ms(point.last_turn, 0.5)} ({len(point.last_turn)})"
     print(
         f"| {name} | {point.clients} | {point.tokens / point.seconds:.1f} |"
         f" {point.answers / point.seconds:.2f} | {ms(point.first, 0.5)} | {ms(point.first, 0.95)} |"
-        f" {last} | {1000 * sum(point.gaps) / max(len(point.gaps), 1):.0f} | {ms(point.gaps, 0.95)} | {point.memory:.0f} | {point.failed} |",
+        f" {last} | {mean:.0f} | {ms(point.gaps, 0.95)} | {point.memory:.0f} | {point.failed} |",
         flush=True,
     )
 
