@@ -9,6 +9,7 @@ With `model.dtype=float32 engine.weights=plain` there should be no difference at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,6 +86,12 @@ def check(overrides: Sequence[str], threads: int, folder: Path) -> int:
     return int(worst > 3)
 
 
+def steps_apart(logits: Any, one: int, other: int) -> float:
+    """How many steps of bfloat16 lie between the logits of two tokens."""
+    step = 2.0 ** (math.floor(math.log2(abs(float(logits[one])))) - 7)
+    return abs(float(logits[one] - logits[other])) / step
+
+
 class Margins:
     """The model in this process, to ask how near two tokens are."""
 
@@ -110,8 +117,6 @@ class Margins:
 
     def show(self, name: str, body: dict[str, Any], one: str, other: str) -> float:
         """Print where two answers part; how far apart its tokens are, in steps of bfloat16."""
-        import math
-
         import torch
 
         encode = self._tokenizer.encode
@@ -123,17 +128,17 @@ class Margins:
         prompt = self._renderer.prompt_ids(body["messages"], body["system_context"])
         print(f"  {name}: {body['messages'][0]['content']!r}, token {common + 1}:"
               f" {self._tokenizer.decode(pair[0])!r} or {self._tokenizer.decode(pair[1])!r}")  # fmt: skip
-        far = step = 0.0
+        steps = 0.0
         for dtype, loaded in self._loaded.items():
             with torch.inference_mode():
                 given = torch.tensor([[*prompt, *first[:common]]])
                 logits = loaded.model(given).logits[0, -1].float()
             best = logits.topk(3)
             far = float(logits[pair[0]] - logits[pair[1]])
-            step = 2.0 ** (math.floor(math.log2(abs(float(logits[pair[0]])))) - 7)
+            steps = steps_apart(logits, *pair)
             shown = ", ".join(
                 f"{self._tokenizer.decode(int(token))!r} {value:.3f}"
                 for value, token in zip(best.values, best.indices, strict=True)
             )
             print(f"    {dtype}: {far:+.4f} apart; likeliest: {shown}")
-        return abs(far) / step
+        return steps

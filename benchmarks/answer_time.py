@@ -22,7 +22,12 @@ from _client import ROOT, Call, end_by_sigterm, llmkit, quantile, serving
 
 
 def conversations(path: Path, count: int) -> list[list[dict[str, Any]]]:
-    """The first machine's turns of `count` conversations spread over the file, in order."""
+    """The first machine's turns of `count` conversations spread over the file, in order.
+
+    Ends the program where there is no file, or none of at least 4 turns in it.
+    """
+    if not path.exists():
+        raise SystemExit(f"no {path}: run python -m llmkit.augment, or name another with --data")
     found: dict[str, dict[int, dict[str, Any]]] = {}
     with path.open() as lines:
         for line in lines:
@@ -33,6 +38,8 @@ def conversations(path: Path, count: int) -> list[list[dict[str, Any]]]:
             if first["meta"]["seed"] == meta["seed"]:  # of one telling on one machine
                 machine.setdefault(len(record["messages"]), record)
     long = [[turns[n] for n in sorted(turns)] for turns in found.values() if len(turns) >= 4]
+    if not long:
+        raise SystemExit(f"{path} has no conversation of 4 turns")
     step = max(1, len(long) // count)
     return long[::step][:count]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from _client import ROOT
 from answer_time import conversations
-from guess import options
+from serve import served
 
 from llmkit.config_prompt import ContextPosition
 from llmkit.domain import get_domain
@@ -35,9 +35,7 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=40)
     args = parser.parse_args()
     chosen = conversations(args.data, args.conversations)
-    if not chosen:
-        raise SystemExit(f"{args.data} has no conversation of 4 turns")
-    cfg = options()
+    cfg = served()
     tokenizer, domain = load_tokenizer(cfg.model), get_domain(cfg.domain.name)
     print(
         "| context_position | turns | tokens a prompt | found | left to read | found, context unchanged |"

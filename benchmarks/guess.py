@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -24,9 +23,9 @@ from typing import Any
 
 import torch
 from _client import ROOT
+from _serve_check import steps_apart
 from answer_time import conversations
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from serve import served
 
 from llmkit.config_engine import Weights
 from llmkit.config_serve import ServeConfig
@@ -35,15 +34,6 @@ from llmkit.generate import Completion, Request, common_length
 from llmkit.model import adapter_path, load_model
 from llmkit.prompt import Renderer, renderer
 from llmkit.scheduler import Scheduler
-from llmkit.stage_errors import validated
-
-
-def options() -> ServeConfig:
-    """conf/serve.yaml."""
-    with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
-        made: Any = OmegaConf.to_container(compose("serve", ["adapter=shipped"]), resolve=True)
-    found: ServeConfig = validated(ServeConfig, made)
-    return found
 
 
 class Contender:
@@ -107,8 +97,7 @@ def farthest(cfg: ServeConfig, places: Iterable[tuple[tuple[int, ...], int, int]
     worst = 0.0
     for ids, first, second in places:
         logits = model(torch.tensor([ids])).logits[0, -1].float()
-        step = 2.0 ** (math.floor(math.log2(abs(float(logits[first])))) - 7)
-        worst = max(worst, abs(float(logits[first] - logits[second])) / step)
+        worst = max(worst, steps_apart(logits, first, second))
     return worst
 
 
@@ -122,9 +111,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     chosen = conversations(args.data, args.conversations)
-    if not chosen:
-        raise SystemExit(f"{args.data} has no conversation of 4 turns")
-    cfg = options()
+    cfg = served()
     contenders = [
         Contender(cfg, guess, weights, args.threads)
         for weights, guess in itertools.product(args.weights, args.guess)

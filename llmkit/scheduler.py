@@ -106,6 +106,7 @@ class Scheduler:
         self._waiting: deque[_Row] = deque()
         self._cancelled: set[int] = set()
         self._live: set[int] = set()
+        self._guessing = cfg.guess > 0 and self._model.spare(1) > 0
         self._drafter = Drafter(_KEPT)
         if loaded.adapter is not None:
             self._prime(loaded.adapter)
@@ -281,6 +282,8 @@ class Scheduler:
     def _guesses(self, parts: Sequence[tuple[_Row, Sequence[int]]]) -> list[list[int]]:
         """For each part, how its answer may go on, as far as that costs next to nothing."""
         guesses: list[list[int]] = [[] for _ in parts]
+        if not self._guessing:
+            return guesses
         left = self._model.spare(sum(len(ids) for _, ids in parts))
         writing = [place for place, (row, _) in enumerate(parts) if row.ids]
         for rank, place in enumerate(writing):
@@ -299,7 +302,7 @@ class Scheduler:
 
     def _prime(self, adapter: Path) -> None:
         """Guess from what an adapter was trained to answer, too."""
-        if self.cfg.guess and self._model.spare(1):
+        if self._guessing:
             size = self.loaded.model.get_input_embeddings().num_embeddings
             answers = read_answers(adapter, self.loaded.tokenizer, self.stop_ids)
             self._drafter.prime([ids for ids in answers if max(ids, default=size) < size])
@@ -397,7 +400,7 @@ class Scheduler:
         if row.on_text is not None and row.stream is not None and len(text) > row.stream.given:
             row.on_text(text[row.stream.given :])
         made = Completion(tuple(row.ids), text, reason, len(row.request.ids), len(row.ids))
-        if self.cfg.guess and self._model.spare(1):
+        if self._guessing:
             self._drafter.learn(self._plain(row.request.ids[-LONGEST:]), [*row.ids, *end])
         self._leave(row, made)
 

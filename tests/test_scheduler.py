@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from tiny_serving import END, batch_engine, tiny_float32  # noqa: E402
+
 from llmkit import scheduler_slots  # noqa: E402
 from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
@@ -29,21 +31,18 @@ from llmkit.scheduler_slots import Shape, Slots  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-END = 2  # <|im_end|> of the tiny model
 
 
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
     """The tiny model in float32, so that sums are the same in any batch but for the last bits."""
-    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
-    return load_model(validated(ModelConfig, values | {"dtype": "float32", "device": "cpu"}))
+    return tiny_float32()
 
 
 @pytest.fixture(scope="module")
 def engine(loaded: Loaded) -> Engine:
     """What the answers are compared with."""
-    values = yaml.safe_load((ROOT / "conf/engine/batch.yaml").read_text())
-    return Engine(loaded, validated(EngineConfig, values), frozenset({END}))
+    return batch_engine(loaded)
 
 
 class Run:

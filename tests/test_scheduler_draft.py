@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
-from llmkit.config_model import ModelConfig  # noqa: E402
+from tiny_serving import END, batch_engine, tiny_float32  # noqa: E402
+
+from llmkit.config_engine import ServeEngineConfig  # noqa: E402
 from llmkit.generate import Completion, Engine, Request  # noqa: E402
-from llmkit.model import Loaded, load_model  # noqa: E402
+from llmkit.model import Loaded  # noqa: E402
 from llmkit.prompt import Example  # noqa: E402
 from llmkit.scheduler import Scheduler  # noqa: E402
 from llmkit.scheduler_draft import (  # noqa: E402
@@ -34,7 +35,6 @@ from llmkit.scheduler_draft import (  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-END = 2  # <|im_end|> of the tiny model
 TOKENS = st.lists(st.integers(0, 3), max_size=30)  # few kinds, so that they come again
 
 
@@ -129,15 +129,13 @@ def test_answers_that_cannot_be_read_only_cost_time(
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
     """The tiny model in float32, so that sums are the same in any batch but for the last bits."""
-    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
-    return load_model(validated(ModelConfig, values | {"dtype": "float32", "device": "cpu"}))
+    return tiny_float32()
 
 
 @pytest.fixture(scope="module")
 def engine(loaded: Loaded) -> Engine:
     """It guesses nothing: what the answers are compared with."""
-    values = yaml.safe_load((ROOT / "conf/engine/batch.yaml").read_text())
-    return Engine(loaded, validated(EngineConfig, values), frozenset({END}))
+    return batch_engine(loaded)
 
 
 def scheduler(loaded: Loaded, **changes: Any) -> Scheduler:
