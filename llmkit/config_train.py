@@ -106,6 +106,7 @@ class DataConfig:
     limit: Positive | None
     eval_limit: Positive | None
     per_conversation: Positive | None
+    per_answer: Positive | None
     share_prefixes: Flag
     tokens_per_row: Positive
     tokens_per_batch: Positive

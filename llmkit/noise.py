@@ -20,6 +20,7 @@ from typing import TypeVar
 
 _TOKEN = re.compile(r"\S+")
 _PLAIN = re.compile(r"([(\"']*)([A-Za-z]+(?:'[a-z]+)?)([)\"'.,!?;]*)")
+_BETWEEN = re.compile(r"[.,!?;]+(?=\s|$)")  # what stands behind a word, not within one
 _KEEP = frozenset(
     "no not non nope yes y n don't dont never first second third other another both "
     "uefi bios".split()
@@ -125,8 +126,8 @@ class Noise:
 
 
 @lru_cache(maxsize=8192)  # a text is slipped in `pool` times
-def _spots(text: str, keep: tuple[str, ...]) -> list[tuple[int, int]]:
-    """(start, end) of the words that may be spoilt."""
+def _spots(text: str, keep: tuple[str, ...], cased: bool = False) -> list[tuple[int, int]]:
+    """(start, end) of the words that may be spoilt; `cased`: of those that may be in capitals too."""
     closed = [
         (found.start(), found.end())
         for value in keep
@@ -135,8 +136,10 @@ def _spots(text: str, keep: tuple[str, ...]) -> list[tuple[int, int]]:
     spots = []
     for token in _TOKEN.finditer(text):
         match = _PLAIN.fullmatch(token[0])
-        if match is None or match[1] or len(match[2]) < 2 or match[2].lower() in _KEEP:
+        if match is None or match[1]:
             continue
+        if not cased and (len(match[2]) < 2 or match[2].lower() in _KEEP):
+            continue  # a letter more or less is another word; its capitals are not
         start, end = token.start() + match.start(2), token.start() + match.end(2)
         if any(start < after and before < end for before, after in closed):
             continue
@@ -144,15 +147,21 @@ def _spots(text: str, keep: tuple[str, ...]) -> list[tuple[int, int]]:
     return spots
 
 
+def _title(word: str) -> str:
+    """The word with a capital, the rest as it is (str.capitalize makes a shout of "USB" a whisper)."""
+    return word[:1].upper() + word[1:]
+
+
 def _case(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
-    """All words lower, upper or with a capital; or one word shouted."""
-    spots = _spots(text, keep)
+    """All words lower, upper or each with a capital, the first with one; or one word changed."""
+    spots = _spots(text, keep, cased=True)
     if not spots:
         return text
-    change = dice.choice((str.lower, str.lower, str.upper, str.capitalize))
-    if dice.below(10) < 3:
+    way = dice.below(6)
+    change = (str.lower, str.lower, str.upper, str.upper, _title, _title)[way]
+    if dice.below(10) < 2:
         spots = [dice.choice(spots)]
-    elif change is str.capitalize:
+    elif way == 5:
         spots = spots[:1]
     for start, end in spots:
         text = text[:start] + change(text[start:end]) + text[end:]
@@ -160,8 +169,10 @@ def _case(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
 
 
 def _punctuate(text: str, dice: _Dice, keep: tuple[str, ...]) -> str:
-    """No full stop, three of them, an exclamation mark, a lost comma, two spaces."""
-    way = dice.below(5)
+    """No full stop, three of them, an exclamation mark, a lost comma, two spaces; or none at all."""
+    way = dice.below(6)
+    if way == 5:
+        return _BETWEEN.sub("", text) if not any(map(_BETWEEN.search, keep)) else text
     if way == 0:
         return text.rstrip(".!?") or text
     if way == 1:

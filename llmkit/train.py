@@ -267,6 +267,7 @@ class _Run:
             corpus,
             epoch,
             per_conversation=None if whole else data.per_conversation,
+            per_answer=None if whole else data.per_answer,
             tokens_per_row=data.row if self.loop.trees else None,
             tokens_per_batch=data.tokens_per_batch,
             tokens_per_step=10**12 if whole else data.tokens_per_step,

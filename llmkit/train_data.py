@@ -13,8 +13,9 @@ import math
 import multiprocessing
 import os
 import random
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from llmkit.train_tree import rows, tokens_of, width
 
 _CHUNK = 1024  # snapshots that a worker gets at once
 Step = list[list[list[int]]]  # batches of rows of examples' indices
+_WORD = re.compile(r"[\w./:+-]*[\w/]")
+_NUMBER = re.compile(r"\d+")
 _RENDERED = ("messages", "system_context", "expected_response")
 
 
@@ -37,6 +40,7 @@ class Corpus:
 
     examples: list[Example] = field(default_factory=list)
     conversations: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)  # of their answers, see `answer_shape`
     dropped: list[str] = field(default_factory=list)  # file:line: reason
     sha256: dict[str, str] = field(default_factory=dict)  # by file name
 
@@ -56,6 +60,7 @@ class Corpus:
             self,
             examples=[self.examples[index] for index in indices],
             conversations=[self.conversations[index] for index in indices],
+            shapes=[self.shapes[index] for index in indices] if self.shapes else [],
         )
 
 
@@ -93,6 +98,7 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     global _renderer
     corpus = Corpus()
     found: list[tuple[str, str, Any]] = []  # place, conversation, what is rendered
+    shapes: list[str] = []
     for path in records.paths_of(where):
         corpus.sha256[str(path)] = sha256(path)
         for line, value in records.read_jsonl(path):
@@ -101,9 +107,11 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
             # Without the machine's state, which is most of a snapshot.
             rendered = {key: value[key] for key in _RENDERED}
             found.append((place, owner(value, str(path), line), rendered))
+            shapes.append(answer_shape(value))
     if not found:
         raise LlmkitError(f"{where} holds no record")
-    found = [found[index] for index in _within(len(found), limit, seed)]
+    within = _within(len(found), limit, seed)
+    found, shapes = [found[index] for index in within], [shapes[index] for index in within]
     chunks = [
         [value for _, _, value in found[start : start + _CHUNK]]
         for start in range(0, len(found), _CHUNK)
@@ -111,12 +119,13 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     _renderer = renderer
     try:
         made = _encoded(chunks, workers)
-        for (place, conversation, _), example in zip(found, made, strict=True):
+        for (place, conversation, _), shape, example in zip(found, shapes, made, strict=True):
             if isinstance(example, LlmkitError):
                 corpus.dropped.append(f"{place}: {example}")
                 continue
             corpus.examples.append(example)
             corpus.conversations.append(conversation)
+            corpus.shapes.append(shape)
     finally:
         _renderer = None
     if not corpus.examples:
@@ -173,19 +182,45 @@ def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | Llmkit
             os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
-def drawn(corpus: Corpus, epoch: int, *, per_conversation: int | None, seed: int) -> list[int]:
-    """Which examples an epoch is made of."""
-    if per_conversation is None:
-        return list(range(len(corpus.examples)))
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(corpus.conversations):
-        groups[name].append(index)
+def answer_shape(snapshot: Mapping[str, Any]) -> str:
+    """The answer with # for each word that the system context has too, and 0 for each number: one
+    string for answers that differ in devices, sizes and the like alone."""
+    expected = snapshot["expected_response"]
+    there = set(_WORD.findall(snapshot["system_context"]))
+    words = _WORD.findall(expected.get("command") or expected.get("response") or "")
+    bare = ("#" if word in there else _NUMBER.sub("0", word) for word in words)
+    return f"{expected['type']} {' '.join(bare)}"
+
+
+def drawn(
+    corpus: Corpus,
+    epoch: int,
+    *,
+    per_conversation: int | None,
+    per_answer: int | None = None,
+    seed: int,
+) -> list[int]:
+    """Which examples an epoch is made of: so many of each conversation, of them so many of each
+    shape of answer; others in the next epoch."""
+    chosen: Sequence[int] = range(len(corpus.examples))
+    for groups, count in ((corpus.conversations, per_conversation), (corpus.shapes, per_answer)):
+        if count is not None:
+            chosen = _some(chosen, groups, count, epoch, seed)
+    return list(chosen)
+
+
+def _some(
+    indices: Sequence[int], groups: Sequence[str], count: int, epoch: int, seed: int
+) -> list[int]:
+    """At most `count` of `indices` of each group, sorted; the next ones in the next epoch."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in indices:
+        members[groups[index]].append(index)
     chosen: list[int] = []
-    for name, indices in groups.items():
-        order = list(indices)
+    for name, order in members.items():
         random.Random(f"{seed}-{name}").shuffle(order)
-        count = min(per_conversation, len(order))
-        chosen += [order[(epoch * count + place) % len(order)] for place in range(count)]
+        few = min(count, len(order))
+        chosen += [order[(epoch * few + place) % len(order)] for place in range(few)]
     return sorted(chosen)
 
 
@@ -194,6 +229,7 @@ def plan(
     epoch: int,
     *,
     per_conversation: int | None,
+    per_answer: int | None = None,
     tokens_per_row: int | None = None,
     tokens_per_batch: int,
     tokens_per_step: int,
@@ -208,7 +244,9 @@ def plan(
     depend on `processes`.
     """
     draw = random.Random(f"{seed}-{epoch}-plan")
-    indices = drawn(corpus, epoch, per_conversation=per_conversation, seed=seed)
+    indices = drawn(
+        corpus, epoch, per_conversation=per_conversation, per_answer=per_answer, seed=seed
+    )
     draw.shuffle(indices)
     if tokens_per_row is None:
         found = [[index] for index in indices]

@@ -75,6 +75,24 @@ def test_each_way_alone(way: str) -> None:
             assert form.lower() != text.lower()
 
 
+@given(seed=st.integers(), index=st.integers(0, 15))
+def test_capitals_leave_devices_and_values(seed: int, index: int) -> None:
+    """Casing changes no letter of what must stay exact, whatever the case of the rest."""
+    noise = Noise(rate=1.0, casing=1.0, punctuation=0.0, keys=0.0, letters=0.0, slips=2)
+    form = noise.form("no, I want /dev/sda1 for anna and a swap", seed, index, ("anna",))
+    assert "/dev/sda1" in form and "anna" in form
+    assert form.lower() == "no, i want /dev/sda1 for anna and a swap"
+
+
+def test_whole_wordings_are_shouted_titled_and_left_without_marks() -> None:
+    """All in capitals (short words too), Each With One, and without any mark: each is drawn."""
+    casing = Noise(rate=1.0, casing=1.0, punctuation=0.0, keys=0.0, letters=0.0, slips=1, pool=64)
+    forms = casing.forms("no, I want a swap file.", 3)
+    assert {"NO, I WANT A SWAP FILE.", "No, I Want A Swap File."} <= set(forms)
+    marks = Noise(rate=1.0, casing=0.0, punctuation=1.0, keys=0.0, letters=0.0, slips=1, pool=64)
+    assert "no I want a swap file" in marks.forms("no, I want a swap file.", 3)
+
+
 def test_neighbours_are_beside_or_below() -> None:
     """g has f and h beside it, and v and b below."""
     assert set(NEIGHBOURS["g"]) == {"f", "h", "v", "b"}

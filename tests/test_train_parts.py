@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmkit.config_train import OptimConfig, Schedule
 from llmkit.errors import ConfigError, LlmkitError, OutputError
 from llmkit.prompt import Example
-from llmkit.train_data import Corpus, Step, drawn, hold_out, limited, plan
+from llmkit.train_data import Corpus, Step, answer_shape, drawn, hold_out, limited, plan
 from llmkit.train_files import check_writable, fingerprint
 from llmkit.train_loop import Team, check_finite, rate
 
@@ -68,6 +68,39 @@ def test_conversations_take_turns() -> None:
     second = drawn(made, 1, per_conversation=2, seed=1)
     assert sorted(i % 3 for i in first) == [0, 0, 1, 1, 2, 2]
     assert sorted(first + second) == list(range(12))
+
+
+def test_common_answers_take_turns() -> None:
+    """per_answer=2 draws two examples of each shape of answer, and others in the next epoch; with
+    per_conversation, of those that it drew."""
+    made = corpus([5] * 12)  # three conversations of four
+    made.shapes = ["common"] * 10 + ["rare", "rarer"]
+    first = drawn(made, 0, per_conversation=None, per_answer=2, seed=1)
+    second = drawn(made, 1, per_conversation=None, per_answer=2, seed=1)
+    assert first[-2:] == second[-2:] == [10, 11]
+    assert len({*first[:-2], *second[:-2]}) == 4
+    both = drawn(made, 0, per_conversation=1, per_answer=1, seed=1)
+    assert set(both) <= set(drawn(made, 0, per_conversation=1, seed=1))
+    assert len({made.shapes[index] for index in both}) == len(both)
+
+
+def test_the_shape_of_an_answer_leaves_out_the_machine() -> None:
+    """What the context names is #, a number 0, other words stay; a text is not a command."""
+
+    def shape(device: str, **answer: str) -> str:
+        context = f"## Available Disks\n\n- /dev/{device}: 20G"
+        return answer_shape({"system_context": context, "expected_response": answer})
+
+    assert (
+        shape("vda", type="command", command="mkfs.ext4 -F /dev/vda")
+        == shape("nvme0n1", type="command", command="mkfs.ext4 -F /dev/nvme0n1")
+        == "command mkfs.ext0 -F #"
+    )
+    assert (
+        shape("vda", type="command", command="truncate -s 512M /f") == "command truncate -s 0M /f"
+    )
+    assert shape("vda", type="command", command="mount /dev/vda /mnt") == "command mount # /mnt"
+    assert shape("vda", type="text", response="mount /dev/vda /mnt") == "text mount # /mnt"
 
 
 def optim(schedule: Schedule) -> OptimConfig:
