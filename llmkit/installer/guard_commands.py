@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from posixpath import basename, normpath
 
+from llmkit.installer import guard_aliases
 from llmkit.installer.effects.registry import EFFECTS
 from llmkit.installer.expand import Expanded
 from llmkit.installer.guard_danger import (
@@ -17,6 +18,7 @@ from llmkit.installer.guard_danger import (
     Danger,
     danger_of,
     names_secret,
+    replaced,
     worse,
     write_danger,
 )
@@ -46,6 +48,7 @@ from llmkit.installer.guard_tools import (
 )
 from llmkit.installer.interpret_types import Opened, SimpleCommand
 from llmkit.installer.shell import ShellSyntaxError, parse
+from llmkit.installer.shell_ast import Simple
 from llmkit.installer.state import SystemState
 
 MAX_DEPTH = 4  # scripts within words of commands that the evaluator does not unwrap itself
@@ -68,6 +71,7 @@ _RISKY_VARIABLES = frozenset(
     "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT BASH_ENV ENV PROMPT_COMMAND SHELLOPTS BASHOPTS PS4 "
     "LESSOPEN LESSCLOSE RSYNC_RSH TAR_OPTIONS PERL5OPT".split()
 )
+_ON_FILES = frozenset("rm mv cp chmod chown chgrp shred unlink truncate tee".split())
 _RUN_BY = frozenset("PAGER EDITOR VISUAL MANPAGER GIT_SSH_COMMAND BROWSER SUDO_ASKPASS".split())
 _SAFE_PATH = re.compile(r"(\$PATH|/(usr/)?(local/)?s?bin)(:(\$PATH|/(usr/)?(local/)?s?bin))*")
 _SOURCES = frozenset(  # files of settings that a shell may read in
@@ -98,6 +102,7 @@ class Inspector:
         self._sink = False  # output of several commands goes to a file that the system acts on
         self._find_anywhere = True
         self._planted: set[str] = set()  # programs that the line itself writes
+        self._aliases: set[str] = set()  # names that the line gives to devices
 
     # -- hooks of the evaluator -----------------------------------------------------------------
 
@@ -129,12 +134,17 @@ class Inspector:
             self._unknowable(f"what {name} does, which this line puts in place", runs=True)
         args = tuple(word.text for word in command.argv[1:])
         call = Call(name, args, command.stdin, command.cwd, roots)
+        if alias := guard_aliases.named(call, command.root, self._aliases):
+            self._unknowable(f"which device {alias} is")
         self._words(call, command, here, roots)
         self._standard_input(call, here, roots)
         self._text_to_files(call, command, here, roots)
         self._runs(call, command, states)
         self._danger(call, command, here)
         self._track(call, here)
+        self._aliases.update(
+            x for p in here for x in guard_aliases.names_given(call, p, command.root)
+        )
 
     def finish(self) -> None:
         """The faults that show only when the whole line was seen."""
@@ -207,8 +217,16 @@ class Inspector:
                 self._sink = True
             if re.search(r"[*?\[]", path) and path.startswith(("/dev", "/sys")):
                 self._unknowable(f"which device is written ({path})")
+            alias = guard_aliases.within(target.text, command.cwd, command.root, self._aliases)
+            if alias:
+                self._unknowable(f"which device {alias} is")
+            anew = redirect.operator in (">", ">|", "&>", ">&") and redirect.fd in (None, 1)
             for p in here:
                 self.danger = worse(self.danger, write_danger(path, p, roots))
+                if anew:
+                    loss = replaced(target.text, command.cwd, p.state, command.root,
+                                    empty=_prints_nothing(command))  # fmt: skip
+                    self.danger = worse(self.danger, loss)
             self._note_removal(path, here)
             if is_installed_path(canonical(path, ())):
                 self._planted.add(basename(path))
@@ -232,7 +250,10 @@ class Inspector:
     ) -> None:
         """A value may name a partition that a later part makes, but no disk that is not there."""
         text = value.text
-        if name in _RISKY_VARIABLES:
+        prompts = name in ("PS0", "PS1", "PS2", "PS3") and (
+            text is None or re.search(r"\$\(|`", text)
+        )
+        if name in _RISKY_VARIABLES or prompts or name.startswith("BASH_FUNC_"):
             self._unknowable(f"what setting {name} makes programs do", runs=True)
         if name == "PATH" and (text is None or not _SAFE_PATH.fullmatch(text)):
             known = "".join(piece or "$PATH" for piece in value.fragments)
@@ -273,6 +294,8 @@ class Inspector:
         self, call: Call, command: SimpleCommand, here: list[Presence], roots: tuple[str, ...]
     ) -> None:
         program = call.program
+        if program == "command":  # it only looks up what follows
+            return
         if program not in _CAN_WRITE and (
             program in PRINTERS or program in READERS or program in SETTINGS
         ):
@@ -297,7 +320,7 @@ class Inspector:
             beneath = first or ""
             if program in FILE_MARKERS and _is_plain_folder(beneath, roots):
                 continue
-            if word.pattern is not None and _is_plain_pattern(word.pattern, roots):
+            if word.pattern is not None and _is_plain_pattern(word.pattern, roots, call.cwd):
                 if program in ("rm", "cp", "mv", "rsync", "tar", "shred", "install", "ln"):
                     if index < len(words) - 1 or program in ("rm", "shred", "tar"):
                         continue
@@ -392,7 +415,7 @@ class Inspector:
 
     def _danger(self, call: Call, command: SimpleCommand, here: Iterable[Presence]) -> None:
         program = call.program
-        if program == "rm" and None in call.args:  # patterns that are not looked up: /*, /mnt/*
+        if program in _ON_FILES and None in call.args:  # patterns that are not looked up: /mnt/*
             texts = tuple(word.text or word.pattern or "" for word in command.argv[1:])
             call = Call(program, texts, call.stdin, call.cwd, call.roots)
         for p in here:
@@ -419,6 +442,9 @@ class Inspector:
         if program in ("rm", "mv") and any(canonical(w, call.roots) in FOLDERS for w in words):
             self._removed.update(node for p in here for node in p.nodes)
         gone = program in ("rm", "mv", "unlink", "delpart")
+        if program == "ln" and words:  # another thing under a device's name
+            names = [canonical(words[-1], call.roots)]
+            self._removed.update(node for p in here for node in map(p.resolve, names) if node)
         unmodelled = is_disk_tool(program) and program not in EFFECTS
         edited = (unmodelled or program in _UNTRACKED) and self._edits(call, here)
         if program == "partx" and any(word.startswith(("-d", "--delete")) for word in words):
@@ -444,6 +470,17 @@ class Inspector:
         return any(danger_of(call, p).level in ("destructive", "forbidden") for p in here)
 
 
+def _prints_nothing(command: SimpleCommand) -> bool:
+    """`> file`, `: > file`, `cat /dev/null > file`: nothing comes in place of what is there."""
+    words = [word.text for word in command.argv]
+    if not words:
+        return isinstance(command.node, Simple) and not command.node.words
+    rest = [word for word in words[1:] if word not in ("-n", "-e", "")]
+    if words[0] in ("echo", "printf"):
+        return not rest and (words[0] == "printf" or "-n" in words)
+    return words[0] in (":", "true", "false") or words[0] == "cat" and rest == ["/dev/null"]
+
+
 def _reads_settings(command: SimpleCommand) -> bool:
     """`. /etc/os-release`, which the evaluator cannot look into."""
     words = [word.text for word in command.argv[1:3]]
@@ -463,9 +500,11 @@ def _is_plain_folder(beneath: str, roots: tuple[str, ...]) -> bool:
     )  # fmt: skip
 
 
-def _is_plain_pattern(pattern: str, roots: tuple[str, ...]) -> bool:
+def _is_plain_pattern(pattern: str, roots: tuple[str, ...], cwd: str | None) -> bool:
     """Whether a pattern can match no device: "/mnt/home/*", "*.log", "/*"."""
     if not pattern.startswith("/"):
+        if cwd is None or (canonical(cwd or "/root", roots) + "/").startswith(("/dev/", "/sys/")):
+            return False
         return not pattern.startswith(("..", "dev/", "./dev/"))
     path = canonical(pattern, roots)
     return not (path + "/").startswith(("/dev/", "/sys/", "/proc/")) and ".." not in pattern

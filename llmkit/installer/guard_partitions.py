@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Args = tuple[str | None, ...]
 _SGDISK = re.compile(r"-([A-Za-z])(.*)", re.DOTALL)
+_PLAIN = frozenset("pvPEFfLOGsegZzom")  # letters of sgdisk's without a value: more may follow them
 _SGDISK_LONG = {
     "delete": "d", "typecode": "t", "info": "i", "change-name": "c", "attributes": "A",
     "partition-guid": "u", "new": "n", "largest-new": "N", "clear": "o", "zap-all": "Z",
@@ -46,6 +47,15 @@ def _disk(word: str | None, here: Presence) -> Disk | None:
     return here.state.disk(node) if node else None
 
 
+def _apart(word: str | None) -> tuple[str | None, ...]:
+    """`-pd7` as popt reads it: -p -d7."""
+    parts: list[str | None] = []
+    while word and len(word) > 2 and word[0] == "-" and word[1] in _PLAIN and word[2].isalpha():
+        parts.append(word[:2])
+        word = f"-{word[2:]}"
+    return (*parts, word)
+
+
 def _numbers(disk: Disk) -> set[int]:
     return {part.number for part in disk.partitions}
 
@@ -61,6 +71,7 @@ def _sgdisk(args: Args, stdin: str | None, here: Presence) -> Found:
     present, absent = _numbers(disk), []
     last = 0
     index = 0
+    args = tuple(part for word in args for part in _apart(word))
     while index < len(args):
         word = args[index]
         index += 1

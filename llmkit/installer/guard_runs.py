@@ -20,17 +20,19 @@ from llmkit.installer.guard_tools import (
     RUNNERS,
     SHELLS,
     base_name,
+    is_disk_tool,
     is_known,
 )
+from llmkit.installer.shell import ShellSyntaxError, parse
 
 FIND_RUNS = ("-exec", "-execdir", "-ok", "-okdir")
 _ASKS = frozenset(("--version", "-V", "-v", "--help", "-h", "-l", "-q"))
 _SED_RUNS = re.compile(r"(^|[;}/\d$])\s*e(\s|$)|/[gIp\d]*e[gIp\d]*$")
 _NETWORK_RUNS = re.compile(r"-\w*[ec]|--(exec|sh-exec)|(?i:exec|system):")
 _EDITOR_RUNS = ("-c", "+", "-e", "--cmd", "--eval", "-s", "-S")
-_COPIER_RUNS = re.compile(
-    r"--(to-command|checkpoint-action|use-compress-program|rsh|exec|upload-pack|rsync-path)|"
-    r"-[eo]$|-oProxyCommand|-[a-z]*I"
+_COPIER_RUNS = re.compile(  # getopt takes names cut short
+    r"--(to-c|checkpoint-a|use-c|rsh|rmt-c|info-s|new-v|exec|upload-pack|rsync-path)|"
+    r"-[a-zA-Z]*[eo]$|-oProxyCommand|-[a-z]*I"
 )
 _HOOKS = {  # options that name a command or code to be run
     "man": re.compile(r"-[PH]|--(pager|html)"),
@@ -50,6 +52,8 @@ _HOOKS = {  # options that name a command or code to be run
     "pacman": re.compile(r"--(hookdir|config)"),
     "curl": re.compile(r"-[a-zA-Z]*K|--config"),
     "wget": re.compile(r"--use-askpass|--execute|-e"),
+    "rpm": re.compile(r"-[a-zA-Z]*E|--eval|--pipe|--define|-[a-zA-Z]*D"),
+    "scp": re.compile(r"-[a-zA-Z0-9]*[SFeo]$|-o"),
     "dmsetup": re.compile(r"(.*\s)?\d+:\d+(\s|$)"),  # a disk by its number
 }
 _RUNS_INPUT = frozenset(("ssh", "su", "script", "parallel"))
@@ -68,6 +72,11 @@ class Runs:
 def runs(call: Call) -> Runs | None:
     """What a command would run; None when it runs nothing."""
     program, args = call.program, call.args
+    if program == "command":  # the evaluator takes it off when it runs something: command -v
+        return None
+    if program == "parallel" and args not in (("--version",), ("--help",)):
+        found = _runner(call)
+        return replace(found, unknown=(*found.unknown, "what parallel would run"))
     if program in INTERPRETERS:
         if args and _ASKS.issuperset(args) and call.stdin == "":
             return None
@@ -103,11 +112,42 @@ def runs(call: Call) -> Runs | None:
         risky = any(a is None or a.startswith(_EDITOR_RUNS) for a in args)
     elif program in _HOOKS:
         risky = any(a is not None and _HOOKS[program].match(a) for a in args)
-    elif program in ("tar", "rsync", "scp"):
+    elif program in ("tar", "rsync"):
         risky = any(a is not None and _COPIER_RUNS.match(a) for a in args)
+    elif not is_known(program) and program not in EFFECTS:
+        return _stranger(call)
     else:
         return None
     return Runs((f"what {program} would run",)) if risky else None
+
+
+def _stranger(call: Call) -> Runs | None:
+    """A program that no table knows may run what it is given: `cpulimit -l 5 rm -rf /mnt`. What a
+    word can only name (`pidof bash`) is not looked into."""
+    scripts = []
+    for index, word in enumerate(call.args):
+        if word is None:
+            continue
+        name, following = base_name(word), (call.args[index + 1 : index + 2] or ("",))[0]
+        if re.search(r"\s", word):
+            first = base_name(word.split()[0]) if word.split() else ""
+            if (is_known(first) or first in EFFECTS) and _parses(word):
+                scripts.append(word)
+        elif name in SHELLS or name in INTERPRETERS:
+            if following is None or following.startswith("-"):
+                scripts.append(_quoted(call.args[index:]))
+        elif following != "" and (is_known(name) or name in EFFECTS):
+            if not is_disk_tool(name) or following is None or re.match(r"[-/]", following):
+                scripts.append(_quoted(call.args[index:]))
+    return Runs((), tuple(scripts[:3])) if scripts else None
+
+
+def _parses(text: str) -> bool:
+    try:
+        parse(text)
+    except ShellSyntaxError:
+        return False
+    return True
 
 
 def _runner(call: Call) -> Runs:
@@ -133,11 +173,7 @@ def _runner(call: Call) -> Runs:
 def _find(call: Call) -> Runs:
     """`find … -exec COMMAND {} \\;`: the command, with a file below the starting points."""
     args = call.args
-    starts: list[str | None] = []
-    for word in args:
-        if word is not None and word.startswith(("-", "(", "!")):
-            break
-        starts.append(word)
+    starts = find_starts(args)
     anywhere = (not starts and call.cwd != "") or any(_may_hold_devices(s, call) for s in starts)
     first = next((start for start in starts if start), ".")
     unknown: list[str] = []
@@ -163,6 +199,22 @@ def _find(call: Call) -> Runs:
             index += 1
         scripts.append(_quoted(tail))
     return Runs(tuple(unknown), tuple(scripts), anywhere)
+
+
+def find_starts(args: tuple[str | None, ...]) -> list[str | None]:
+    """Where find begins: what stands before its expression; None for what is not known."""
+    starts: list[str | None] = []
+    skip = False
+    for word in args:
+        if skip:
+            skip = False
+        elif word is not None and re.fullmatch(r"-[HLP]+|-O.*|-D.*|--", word) and not starts:
+            skip = word == "-D"
+        elif word is not None and word.startswith(("-", "(", "!", ",")):
+            break
+        else:
+            starts.append(word)
+    return [*starts, None] if any(w and w.startswith("-files0") for w in args) else starts
 
 
 def _may_hold_devices(start: str | None, call: Call) -> bool:

@@ -302,6 +302,7 @@ class Runner(Redirections):
             return self.unknowable(replace(inner, argv=(program, *peeled.argv)), worlds)
         arguments = peeled.argv[1:] if peeled.kind == "script" else peeled.argv
         given = dict(inner.assignments)
+        self._tell_assigned(inner, worlds)
 
         def body(inside: list[World]) -> list[World]:
             for world in inside:
@@ -320,6 +321,11 @@ class Runner(Redirections):
             return after
 
         return self.around_command(command, worlds, body)
+
+    def _tell_assigned(self, command: SimpleCommand, worlds: list[World]) -> None:
+        """What is assigned for a whole script or function; its commands are told of one by one."""
+        if command.assignments:
+            self.emit(replace(command, argv=(), redirects=()), worlds)
 
     def nested(
         self,
@@ -353,6 +359,7 @@ class Runner(Redirections):
             return self.unknowable(command, worlds)
         made = script
         given = dict(command.assignments)
+        self._tell_assigned(command, worlds)
 
         def body(inside: list[World]) -> list[World]:
             for world in inside:
@@ -379,6 +386,7 @@ class Runner(Redirections):
             return worlds
         outer = self.calls
         given = dict(command.assignments)
+        self._tell_assigned(command, worlds)
         self.calls = (*self.calls, id(function))
         self.depth += 1
 

@@ -14,7 +14,6 @@ from llmkit.installer.expand import Expanded, known
 
 Kind: TypeAlias = Literal["command", "script", "stdin", "file", "opaque", "plain"]
 SHELLS = frozenset("sh bash dash ash zsh ksh mksh rbash".split())
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,8 @@ class Peeled:
 def peel(name: str, argv: tuple[Expanded, ...]) -> Peeled | None:
     """Take off the wrapper `name` (a base name) that `argv` starts with. None: it is none."""
     spec = WRAPPERS.get(name)
+    if name == "command" and len(argv) > 1 and re.fullmatch(r"-p*[vV][pvV]*", argv[1].text or ""):
+        return Peeled("plain", name)  # whatever follows is looked up
     if spec is not None:
         return _peel(name, spec, argv[1:])
     if name in SHELLS:
@@ -198,13 +199,12 @@ def _peel(name: str, spec: Spec, words: tuple[Expanded, ...]) -> Peeled:
         i += 1
     assigned: list[tuple[str, Expanded]] = []
     while spec.assignments and i < len(words):
-        first = words[i].fragments[0] if words[i].fragments else None
-        match = _VARIABLE.match(first or "")
-        if not match:
+        first = (words[i].fragments[0] if words[i].fragments else None) or ""
+        if "=" not in first or (name != "env" and first.startswith("/")):
             break
         rest = words[i].text
-        value = known(rest[match.end() :]) if rest is not None else Expanded(None, (None,))
-        assigned.append((match.group()[:-1], value))
+        value = known(rest.partition("=")[2]) if rest is not None else Expanded(None, (None,))
+        assigned.append((first.partition("=")[0], value))
         i += 1
     clean = spec.clean or "i" in letters and name == "env" or "ignore-environment" in letters
     rest_words = words[i:]
@@ -239,6 +239,8 @@ def _shell(name: str, words: tuple[Expanded, ...]) -> Peeled:
         i += 1
         if text.startswith("--"):
             if text[2:] in _SHELL_VALUED:
+                if i >= len(words) or words[i].text != "/dev/null":
+                    return Peeled("opaque", name, words)  # a file that an interactive shell runs
                 i += 1
             elif text[2:] in ("version", "help"):
                 return Peeled("plain", name)
