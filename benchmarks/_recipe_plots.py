@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"state": "tab:blue", "type": "tab:orange", "guard": "tab:green"}
+COLOURS = {"guard": "tab:green", "type": "tab:orange", "state": "tab:blue"}
 _LOSS = "0.45"  # the grey of the held-out loss
 
 
@@ -153,7 +153,12 @@ def progress(table: Path, path: Path) -> None:
             axes.errorbar(xs, ys, yerr=bars, marker="o", capsize=3, color=colour, label=name)
             for x, y in zip(xs, ys, strict=True):
                 axes.annotate(
-                    f"{y:g}", (x, y), (6, 5), textcoords="offset points", fontsize=8, color=colour
+                    f"{y:.1f}",
+                    (x, y),
+                    (6, -12),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=colour,
                 )
     for point in data["points"]:
         if point.get("note"):
@@ -166,6 +171,7 @@ def progress(table: Path, path: Path) -> None:
     axes.set_xlabel(data["x"])
     axes.set_ylabel("% (95%, bootstrap over conversations)")
     axes.set_ylim(0, 104)
+    axes.margins(x=0.09)  # room for the last figures
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.55, 0.06), fontsize=9)
     _save(figure, path)
