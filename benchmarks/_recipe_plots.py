@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def _curve(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(0, 100)
     axes.set_xlim(0, 106)
     axes.grid(axis="y", alpha=0.3)
-    axes.set_title(f"learning curve, {rows[-1]['steps']:,} steps each")
+    axes.set_title(f"learning curve, {rows[-1]['steps']:,} steps each", pad=26)
     handles, labels = axes.get_legend_handles_labels()
     losses = [(row["share"], row["held_out_loss"]) for row in rows if row["held_out_loss"]]
     if losses:
@@ -76,7 +77,7 @@ def _curve(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         right.set_ylabel("held-out loss (dashed)", color=_LOSS)
         right.set_ylim(0, 1.25 * max(loss for _, loss in losses))
         handles, labels = [*handles, line], [*labels, "held-out loss"]
-    axes.legend(handles, labels, loc="best", fontsize=9)
+    _legend(axes, handles, labels)
 
 
 def _ablations(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -104,16 +105,24 @@ def _ablations(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xlim(0, 100)
     axes.set_xlabel("right answers, % (95%); dotted: state of base")
     axes.grid(axis="x", alpha=0.3)
-    axes.set_title("variants, all of the data")
-    axes.legend(loc="best", fontsize=9)
+    axes.set_title("variants, all of the data", pad=26)
+    _legend(axes, *axes.get_legend_handles_labels())
+
+
+def _legend(axes: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """In a line above the panel, where it hides no point."""
+    axes.legend(
+        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=9,
+        frameon=False,
+    )  # fmt: skip
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    loss = row["held_out_loss"]
     what = ", ".join(row["options"]) or row["name"]
-    if row["options"] and len(what) > 38:
-        what = row["name"]
-    return what if loss is None else f"{what}\nloss {loss:.3f}"
+    if row["mean_of"]:
+        what = f"mean of {', '.join(row['mean_of'])}"
+    loss = row["held_out_loss"]
+    return textwrap.fill(what, 36) + ("" if loss is None else f"\nloss {loss:.3f}")
 
 
 def _bars(points: Sequence[Mapping[str, Any]]) -> list[list[float]]:
