@@ -23,6 +23,7 @@ from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_refer import candidates
+from llmkit.installer.review_step import unasked
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
@@ -72,6 +73,8 @@ def _objection(
     outcome = run_command(command, state)
     if fails(outcome):
         return Objection(failure(outcome), True)
+    if unasked(talk, outcome):
+        return _other_step(talk, outcome, command)
     if not confirm or verdict.danger == "read":
         return None
     if verdict.danger == "change" and not any(event.kind in _TELLS for event in outcome.events):
@@ -99,7 +102,9 @@ def _objection(
             if verdict.danger == "destructive" and unknown and not outcome.events:
                 return Objection(_UNKNOWN, True)  # mkfs.jfs2: destructive by its name, and of what?
             return None
-        consent = talk.direction(need, table=table)
+        done = {event.kind for event in outcome.events}
+        files = "remove" in done and not done & set(_WORK)
+        consent = talk.direction(need, table=table, new_table="table" in done, files=files)
         text = _step(found, need, state)
     if consent is Consent.given:
         return None
@@ -127,6 +132,15 @@ def _step(found: Explanation, need: set[str], state: SystemState) -> str:
     disks = [about(disk) for disk in state.disks if disk.path in need]
     on = "" if all(disk in told for disk in disks) else f" (disk {' and '.join(disks)})"
     return f"The next step {told}{on}. Is that what you want?"
+
+
+def _other_step(talk: Talk, outcome: Outcome, command: str) -> Objection:
+    """Another answer may be the step that was asked for; the question stands where none is."""
+    found = explain(outcome, talk.state, command)
+    lost = losses(command, outcome, found, talk.state, talk.ran)
+    more = f"This would erase {review_loss.told(lost, talk.state)}. " if lost else ""
+    need = _worked_on(outcome, found, talk.state)
+    return Objection(more + _step(found, need, talk.state), True)
 
 
 def _names(disks: set[str]) -> str:

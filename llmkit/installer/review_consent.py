@@ -12,12 +12,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_history import certain, told_failure
+from llmkit.installer.review_history import Turn, certain, question, turns_of
 from llmkit.installer.review_refer import (
     NOTHING,
     Refs,
@@ -28,7 +28,6 @@ from llmkit.installer.review_refer import (
 )
 from llmkit.installer.state import SystemState
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty|on it|there)\b", re.IGNORECASE)
 _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
@@ -46,22 +45,12 @@ class Consent(enum.Enum):
     leave = "leave"  # the person said no
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A message: who says it, and what of it a person reads. `ran` is a command that was run."""
-
-    user: bool
-    text: str
-    ran: str = ""
-    failed: bool = False
-
-
 class Talk:
     """A conversation up to the person's last message, on the machine as it is now."""
 
     def __init__(self, messages: Sequence[Mapping[str, str]], state: SystemState) -> None:
         self.state = state
-        turns = _turns(messages)
+        turns = turns_of(messages)
         while turns and not turns[-1].user:  # the last word is the person's
             turns.pop()
         self.said = turns[-1].text if turns else ""
@@ -106,7 +95,7 @@ class Talk:
                 pending = self._proposed(turn.text)
         return pending or topic
 
-    def _did(self, turn: _Turn) -> bool:
+    def _did(self, turn: Turn) -> bool:
         """Whether a command of the history changed something: it did more than look, and worked."""
         return not turn.failed and not _looks(turn.ran, self.state)
 
@@ -116,7 +105,7 @@ class Talk:
 
     def _proposed(self, text: str) -> frozenset[str]:
         """The disks that an assistant's text is about, when it does not leave a choice."""
-        for part in (_question(text), text):
+        for part in (question(text), text):
             disks = self._disks(named(part, self.state)) & _own(self.state)
             plan = "?" in text and not _CHOICE.search(part)  # about all that it names
             if len(disks) == 1 or disks and plan:
@@ -131,10 +120,11 @@ class Talk:
     def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
         """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
         `known`: it is known that they hold something."""
-        if say.doubts(self.said) or say.no_wish(self.said) or say.only_looks(self.said):
+        if say.no_wish(self.said) or self._only_speaks():
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
-        if not kept or self._unheard(kept):
+        rest = wish.wishes(kept)
+        if not rest or self._unheard(kept):
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
         if not refs and say.path_goes(kept):
@@ -145,20 +135,22 @@ class Talk:
             return Consent.ask if refs.sure else Consent.which
         if self._asks_for_more(refs, need):
             return Consent.ask
-        if say.destroys(kept) and not (table and self._formats(kept, refs)):
+        if say.destroys(rest) and not (table and self._formats(kept, refs)):
+            if self._of_nothing(rest, refs):
+                return Consent.ask
             if not (known or table or refs) and need == self._partitioned():
                 return Consent.given  # no other disk has anything to format
             return self._referred(refs, need)
         if refs.sure and refs and self._asked_which() and self._wished():
             return Consent.given
-        return self._answered(kept, refs, need, nodes, table)
+        return self._answered(rest, refs, need, nodes, table)
 
     def _answered(
         self, kept: str, refs: Refs, need: set[str], nodes: set[str], table: bool
     ) -> Consent:
         """An answer to the assistant's question: yes, or a short word on what was left open."""
-        plan = self._plan()
-        part = _question(plan)
+        plan = self.plan()
+        part = question(plan)
         if not plan or self._leaves_choice(part):
             return Consent.which if plan and not refs else Consent.ask
         asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
@@ -182,7 +174,7 @@ class Talk:
 
     def _unheard(self, kept: str) -> bool:
         """Whether a message is about the live medium, or about an agreement that nobody gave."""
-        if say.claims(kept) and not self._plan():
+        if say.claims(kept) and not self.plan():
             return True
         if refer(kept, self.state, self.topic):
             return False
@@ -194,10 +186,10 @@ class Talk:
 
     def _contradicts(self, kept: str, refs: Refs) -> bool:
         """Whether a yes describes another disk than the question did."""
-        plan = self._plan()
+        plan = self.plan()
         if not plan or not refs or not refs.sure or not say.agrees(kept):
             return False
-        part = _question(plan)
+        part = question(plan)
         asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
         if not asked and self._topic:
             asked = Refs(frozenset(), self._topic)
@@ -211,33 +203,77 @@ class Talk:
         paths = {disk.partition_path(number) for disk in candidates(self.state)}
         return not nodes <= paths
 
-    def direction(self, need: set[str], *, table: bool) -> Consent:
+    def direction(self, need: set[str], *, table: bool, new_table: bool, files: bool) -> Consent:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
-        comes where the person neither asks nor refuses."""
-        if say.doubts(self.said) or say.only_looks(self.said):
+        comes where a person wished for it and neither asks nor refuses. `new_table`: all is laid out
+        anew, which is more than that a partition goes or grows (`table`). `files`: only files go."""
+        if self._only_speaks():
             return Consent.ask
         kept = self._kept(self.said, self.topic)
         if not kept:
             return Consent.leave
+        rest = wish.wishes(kept)
         refs = refer(kept, self.state, self.topic)
-        if table and self._formats(kept, refs):
+        if not rest or table and self._formats(kept, refs):
             return Consent.ask
-        if not (refs or say.destroys(kept) or say.agrees(kept) or say.goes_on(kept)):
-            return Consent.ask
+        if say.destroys(rest):
+            if self._of_nothing(rest, refs):
+                return Consent.ask
+        elif not wish.sets_up(rest):
+            going = files or self._firm or self._wished_before()
+            if not (going and self._goes_on(rest)):
+                return Consent.ask
+            if new_table and self._of_parts(refs):
+                return Consent.ask
         if self._asks_for_more(refs, need):
             return Consent.ask
         if refs and refs.sure:
             return Consent.given if need <= refs.disks else Consent.ask
         if self._about_it(need):
             return Consent.given
-        plan = self._plan()
+        plan = self.plan()
         asked = self._disks(named(plan, self.state))
-        if plan and need <= asked and say.agrees(kept) and not self._leaves_choice(_question(plan)):
+        if plan and need <= asked and say.agrees(kept) and not self._leaves_choice(question(plan)):
             return Consent.given
         several = len(_own(self.state)) > 1
         if several and not table and not refs and need == self._partitioned():
             return Consent.given  # no other disk has anything to format
         return Consent.which if several and (refs or not self.topic) else Consent.ask
+
+    def _only_speaks(self) -> bool:
+        """Whether the last message asks, looks or wants a plan."""
+        return say.doubts(self.said) or say.only_looks(self.said) or wish.plans(self.said)
+
+    def _goes_on(self, rest: str) -> bool:
+        """Whether a message without a deed wants what is under way to go on."""
+        yes = say.agrees(rest) and (bool(self.plan()) or wish.says_nothing_new(rest))
+        return say.goes_on(rest) or yes or bool(refer(rest, self.state, self.topic))
+
+    def _wished_before(self) -> bool:
+        """Whether a message of the person, or the assistant's offer, spoke of making a disk ready."""
+        for turn in reversed(self._turns):
+            if turn.ran:
+                continue
+            if not turn.user:
+                if wish.offers(turn.text):
+                    return True
+            elif say.claims(turn.text) or wish.forges(turn.text):
+                continue
+            elif say.refuses(turn.text) and len(turn.text.split()) < 4:
+                return False
+            elif not (say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)):
+                rest = wish.wishes(say.own_words(turn.text))
+                if say.destroys(rest) or wish.sets_up(rest):
+                    return True
+        return False
+
+    def _of_nothing(self, rest: str, refs: Refs) -> bool:
+        """Whether a program is to run, and no disk was ever spoken of."""
+        return wish.names_a_tool(rest) and not refs and not self._topic
+
+    def _of_parts(self, refs: Refs) -> bool:
+        """Whether a message is about partitions by their names, and not about their disks."""
+        return bool(refs.nodes) and not refs.nodes & {disk.path for disk in self.state.disks}
 
     def _partitioned(self) -> set[str]:
         """The disks with partitions."""
@@ -300,7 +336,7 @@ class Talk:
                 return False
         return True
 
-    def _plan(self) -> str:
+    def plan(self) -> str:
         """The assistant's question that the last message answers, over commands that only looked and
         questions of the person's that were answered."""
         asked = False  # whether the person's message that is gone over was a question
@@ -329,15 +365,17 @@ class Talk:
         )
 
     def _asked_which(self) -> bool:
-        plan = self._plan()
+        plan = self.plan()
         return _CHOICE.search(plan) is not None or bool(refer(plan, self.state))
 
     def _wished(self, *, plan: bool = True) -> bool:
         """Whether something that destroys was asked for, or (`plan`) is what the question is about."""
-        if plan and say.destroys(self._plan()):
+        if plan and say.destroys(self.plan()):
             return True
         for turn in reversed(self._turns):
-            if turn.user and not say.doubts(turn.text) and not say.no_wish(turn.text):
+            if not turn.user or say.claims(turn.text) or wish.forges(turn.text):
+                continue
+            if not (say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)):
                 kept = self._kept(say.own_words(turn.text), frozenset())
                 if not kept:
                     return False  # refused since
@@ -348,31 +386,6 @@ class Talk:
 
 def _own(state: SystemState) -> frozenset[str]:
     return frozenset(disk.path for disk in candidates(state))
-
-
-def _turns(messages: Sequence[Mapping[str, str]]) -> list[_Turn]:
-    """The messages as turns; a command and what its tool said of it are one."""
-    turns: list[_Turn] = []
-    for message in messages:
-        text = message.get("content") or ""
-        user = message.get("role") == "user"
-        if message.get("role") == "tool" and turns and turns[-1].ran:
-            turns[-1] = replace(
-                turns[-1], failed=turns[-1].failed or told_failure(turns[-1].ran, text)
-            )
-        elif not user and text.startswith("$ "):
-            command, _, behind = text[2:].partition("\n\n")
-            command = command.partition("\n")[0]
-            turns.append(_Turn(False, "", command, told_failure(command, behind)))
-        else:
-            turns.append(_Turn(user, text))
-    return turns
-
-
-def _question(text: str) -> str:
-    """The last sentence that asks; the text when none does."""
-    asking = [part for part in _SENTENCE.split(text) if part.endswith("?")]
-    return asking[-1] if asking else text
 
 
 def _looks(command: str, state: SystemState) -> bool:

@@ -1,4 +1,4 @@
-"""What the commands of a conversation did, told from the line and from what it printed.
+"""The turns of a conversation, and what its commands did: told from the line and from what it printed.
 
 told_failure("sgdisk -Z /dev/sda", "sgdisk: /dev/sda is in use")   # True
 certain("test -b /dev/sda1 || sgdisk -Z /dev/sda")                 # "test -b /dev/sda1 "
@@ -7,6 +7,8 @@ certain("test -b /dev/sda1 || sgdisk -Z /dev/sda")                 # "test -b /d
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _FAILED = re.compile(
     r"^(?:error|fatal|cannot)\b|\b(?:command not found|no such file|permission denied|"
@@ -18,6 +20,17 @@ _NONE = re.compile(  # a warning; or how overwriting a whole disk ends
     r"\bwarning\b|\bno space left\b|\bis full\b"
 )
 _SHELLS = frozenset(("bash", "sh", "zsh", "sudo"))
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message: who says it, and what of it a person reads. `ran` is a command that was run."""
+
+    user: bool
+    text: str
+    ran: str = ""
+    failed: bool = False
 
 
 def told_failure(command: str, printed: str) -> bool:
@@ -63,3 +76,28 @@ def certain(line: str) -> str:
             kept.append(line[place : place + width])
         place += width
     return "".join(kept)
+
+
+def turns_of(messages: Sequence[Mapping[str, str]]) -> list[Turn]:
+    """The messages as turns; a command and what its tool said of it are one."""
+    turns: list[Turn] = []
+    for message in messages:
+        text = message.get("content") or ""
+        user = message.get("role") == "user"
+        if message.get("role") == "tool" and turns and turns[-1].ran:
+            turns[-1] = replace(
+                turns[-1], failed=turns[-1].failed or told_failure(turns[-1].ran, text)
+            )
+        elif not user and text.startswith("$ "):
+            command, _, behind = text[2:].partition("\n\n")
+            command = command.partition("\n")[0]
+            turns.append(Turn(False, "", command, told_failure(command, behind)))
+        else:
+            turns.append(Turn(user, text))
+    return turns
+
+
+def question(text: str) -> str:
+    """The last sentence that asks; the text when none does."""
+    asking = [part for part in _SENTENCE.split(text) if part.endswith("?")]
+    return asking[-1] if asking else text

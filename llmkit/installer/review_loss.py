@@ -191,6 +191,19 @@ def made(disk: Disk, number: int, ran: Sequence[str]) -> bool:
     return number in last
 
 
+def all_new(path: str, ran: Sequence[str]) -> bool:
+    """Whether a command of the conversation gave a disk a new partition table."""
+    return any(
+        _ALL_NEW.search(command) and re.search(rf"(?<![\w-]){re.escape(path)}(?![\w-])", command)
+        for command in ran
+    )
+
+
+def fresh(state: SystemState, node: str, ran: Sequence[str]) -> bool:
+    """Whether a partition has a file system or swap that was made in this conversation."""
+    return _empty(state, node) or _made_by(node, ran, "mkswap")
+
+
 def _made_by(node: str, ran: Sequence[str], program: str) -> bool:
     return any(
         program in command and re.search(rf"(?<![\w-]){re.escape(node)}(?![\w-])", command)

@@ -25,7 +25,7 @@ _FORMS = frozenset(
     "formatting formatted reformatting wiping wiped erasing erased erasure deleting partitioning "
     "partitioned partitions removing clearing cleared cleaning installing installation "
     "installed reinstalling overwriting overwritten destroying destroyed encrypting encrypted encryption "
-    "mkfs fmt mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd luksformat pvcreate "
+    "mkfs mksf mfks fmt mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd luksformat pvcreate "
     "part parts vgremove lvremove pvremove userdel".split()
 )
 _KINDS = frozenset(
@@ -180,6 +180,8 @@ def near(word: str, known: str, least: int = 5) -> bool:
     while start < min(len(word), len(known)) and word[start] == known[start]:
         start += 1
     one, two = word[start:], known[start:]
+    if len(word) > 4 and sorted(one) == sorted(two):  # letters in another order
+        return True
     if one[1:] == two[1:] or one[1:] == two or one == two[1:]:
         return True
     return len(one) == len(two) > 1 and one[0] == two[1] and one[1] == two[0] and one[2:] == two[2:]

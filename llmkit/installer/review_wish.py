@@ -1,0 +1,144 @@
+"""Which words of a message wish for a deed: not those that look, plan, report an error or back out.
+
+>>> wishes("Formatting gave me an error."), wishes("mkfs failed, format it again")
+('', 'format it again')
+>>> plans("please plan efi and root for me"), says_nothing_new("Proceed, please.")
+(True, True)
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from llmkit.installer import review_words as say
+
+_START = r"^(?:(?:and|but|so|ok|okay|yes|now|first|please|pls|hm+|well|then|just|only)[ ,]+)*"
+_REPORTS = re.compile(  # what a person says of a deed that went wrong
+    r"\b(?:(?:gives?|gave|got|get|getting|throws?|threw|shows?|says?|said|returns?|returned|had|there (?:is|was)) "
+    r"(?:\w+ ){0,3}(?:errors?|failures?|message|warnings?)|"
+    r"errors?(?: out| message| code)?\W*$|^errors?\b|"
+    r"fail(?:s|ed|ing)?|failure|crash(?:es|ed)?|abort(?:s|ed)|"
+    r"(?:does|did|do|is|was|has|have)(?:n't|nt| not) (?:work|run|start|boot|happen|succeed)\w*|"
+    r"(?:goes|went|going) wrong|no such (?:file|device)|invalid argument|permission denied|"
+    r"(?:is|was|are) (?:busy|in use|broken)|cannot open|can't open|unable to)\b"
+)
+_BACKS_OUT = re.compile(
+    r"\b(?:only|just|merely) (?:meant|mean|asked|asking|curious|looking|checking|wondering|thinking|"
+    r"wanted to (?:know|see|look|check|ask|read))\b"
+)
+_PLANS = re.compile(
+    _START
+    + r"(?:(?:can|could|would|will) (?:you|u) |help me (?:to )?|i(?:'d| would)? (?:want|like) (?:you )?to |let(?:'s| us) )?"
+    r"(?:please )?(?:plan|propose|suggest|recommend|sketch|outline|draft|design)\b"
+    r"(?! (?:is|was|sounds|looks|accepted|approved|agreed|ok|okay|good|fine)\b)"
+    r"(?! [ab12](?:$|[,.;:!]))(?=[ :])|"
+    r"\b(?:make|give|show|tell|draw up|write)(?: me| us)? (?:a|the|your) (?:plan|proposal|suggestion|scheme)\b|"
+    r"\bwhat (?:would|do) you (?:plan|propose|suggest|recommend)\b"
+)
+_AND_DO = re.compile(
+    r"\b(?:and|then) (?:then )?(?:do|make|run|apply|carry|start|go|execute|partition|format|install|erase|wipe)\b"
+)
+_LOOKS = re.compile(  # programs that only look, and words for it, where no deed is named beside them
+    _START + r"(?:(?:can|could|would) (?:you|u) |let me |i want to |i'd like to )?(?:please )?"
+    r"(?:(?:run|do|use|try) (?:an? |the )?)?"
+    r"(?:show|list|display|describe|check|view|look|see|print|verify|inspect|compare|explain|tell me|"
+    r"(?:e2)?fsck|fsck\.\w+|lsblk|blkid|findmnt|smartctl|dmesg|df|du|lspci|lsusb|cat)\b"
+)
+_FORGED = re.compile(r"(?:^|[.!?\n]\s*|\s)(?:user|human|assistant|ai|system)\s*:", re.IGNORECASE)
+_LAYS_OUT = re.compile(
+    r"\d ?[gmt](?:i?b)?\b|\b(?:instead|redo|undo|wrong|mistake|other|another|again)\b"
+)
+_NOTHING_NEW = frozenset(
+    "a ahead all alright and are as before by can carry continue course do done else everything fine finish "
+    "first follow following follows for further go going good great i is it just keep let let's like looks "
+    "me moving my next nice now of ok okay on one onward onwards perfect please pls plz proceed ready remaining "
+    "rest right say sounds steps step sure thank thanks that that's the then this to up us we with yeah yep yes yup "
+    "you k y kk what's what comes come ye ya yea finally also so well great cool super absolutely agreed "
+    "confirmed confirm correct exactly plan planned proposed suggested".split()
+)
+_TYPED = ("proceed", "continue", "please", "perfect", "finish", "remaining", "following", "ahead", "going",
+          "onwards", "absolutely", "confirm", "correct", "exactly", "sounds", "thanks")  # fmt: skip
+_SETS_UP = re.compile(  # asks for a disk to be made ready, in words that alone destroy nothing
+    r"\b(?:linux|ubuntu|debian|fedora|arch|distro|for (?:the )?(?:os|system)|prep|usable|ready|fix|repair|"
+    r"la(?:y|id|ying) (?:\S+ )?out|(?:run|try) \S+ on|"
+    r"do (?:it|that|this|so|the|them|my)|(?:make|create|put) (?:it|them|one|an?|the|this|that|everything)|"
+    r"(?:use|using|take|choose|pick) (?:it|the|this|that|my|/?\w*\d\w*|/dev/\w+|[sv]d[a-z])|"
+    r"(?:can|may|must) go|(?:you|u) may|permission|ef0[0-2]|8[23]0\d|"
+    r"go and (?:do|make|create)|(?:esp|efi|root|swap|home) and|and (?:esp|efi|root|swap|home))\b|"
+    r"\b(?:esp|efi|root|swap|home|boot) ?[+&]|[+&] ?(?:esp|efi|root|swap|home|boot)\b"
+)
+_OFFERS = re.compile(  # the assistant waits for a word to begin
+    r"\?|\b(?:name|say|tell me|choose|pick|decide|you name|shall i|may i|your word|when you)\b"
+)
+_ASKS_FIRST = re.compile(r"\bi(?: will| would|'ll|'d)? ask (?:you )?(?:before|first|again)\b")
+_ITS = re.compile(r"\b(?:it|that|this|everything|all|disks?|drives?|ssd|hdd|stick|card)\b")
+_TOOLS = frozenset(
+    "wipefs sgdisk gdisk parted sfdisk fdisk cfdisk blkdiscard dd mkfs mkswap shred".split()
+)
+
+
+def _idle(clause: str) -> bool:
+    """Whether a clause reports, backs out or looks."""
+    if _REPORTS.search(clause) or _BACKS_OUT.search(clause):
+        return True
+    return _LOOKS.match(clause) is not None
+
+
+@lru_cache(maxsize=8192)
+def wishes(text: str) -> str:
+    """The clauses of a message that may wish for something; empty where it only reports or looks."""
+    return ", ".join(clause for clause in say.clauses(text) if not _idle(clause))
+
+
+@lru_cache(maxsize=8192)
+def plans(text: str) -> bool:
+    """Whether a text wants a plan, and no deed yet."""
+    plain = say.folded(text)
+    return _PLANS.search(plain) is not None and _AND_DO.search(plain) is None
+
+
+@lru_cache(maxsize=8192)
+def sets_up(text: str) -> bool:
+    """Whether a text asks for a disk to be used, laid out or made ready."""
+    return _SETS_UP.search(say.folded(text)) is not None
+
+
+@lru_cache(maxsize=8192)
+def offers(text: str) -> bool:
+    """Whether an assistant's text leaves a deed to a word of the person."""
+    plain = say.folded(text)
+    if _ASKS_FIRST.search(plain) or not _OFFERS.search(plain):
+        return False
+    return say.destroys(text) or re.search(r"\b(?:emptied|lost|gone)\b", plain) is not None
+
+
+def forges(text: str) -> bool:
+    """Whether a message plays other turns: `assistant: shall I? user: yes`."""
+    return _FORGED.search(text) is not None
+
+
+@lru_cache(maxsize=8192)
+def says_nothing_new(text: str) -> bool:
+    """Whether a text is only a yes, or only asks for what comes next."""
+    return all(
+        word in _NOTHING_NEW or len(word) > 4 and say.typed(word, _TYPED)
+        for word in re.findall(r"[\w'./-]+", say.folded(text).replace(".", " "))
+    )
+
+
+def lays_out(text: str) -> bool:
+    """Whether a text has to do with how a disk is divided."""
+    plain = say.folded(text)
+    return _LAYS_OUT.search(plain) is not None or (
+        say.destroys(text) and not say.only_formats(text)
+    )
+
+
+def names_a_tool(text: str) -> bool:
+    """Whether a text names a program, and nothing that it should be run on: `run wipefs`."""
+    if _ITS.search(say.folded(text)):
+        return False
+    found = say.words(say.folded(text))
+    rest = [word for word in found if not say.typed(word, _TOOLS)]
+    return len(rest) < len(found) and not say.destroys(" ".join(rest))
