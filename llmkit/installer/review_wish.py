@@ -15,7 +15,8 @@ from llmkit.installer import review_words as say
 
 _START = r"^(?:(?:and|but|so|ok|okay|yes|now|first|please|pls|hm+|well|then|just|only)[ ,]+)*"
 _REPORTS = re.compile(  # what a person says of a deed that went wrong
-    r"\b(?:(?:gives?|gave|got|get|getting|throws?|threw|shows?|says?|said|returns?|returned|had|there (?:is|was)) "
+    r"\b(?:(?:gives?|gave|got|get|getting|throws?|threw|shows?|says?|said|returns?|returned|had|"
+    r"there (?:is|was)) "
     r"(?:\w+ ){0,3}(?:errors?|failures?|message|warnings?)|"
     r"errors?(?: out| message| code)?\W*$|^errors?\b|"
     r"fail(?:s|ed|ing)?|failure|crash(?:es|ed)?|abort(?:s|ed)|"
@@ -28,16 +29,18 @@ _BACKS_OUT = re.compile(
     r"wanted to (?:know|see|look|check|ask|read))\b"
 )
 _PLANS = re.compile(
-    _START
-    + r"(?:(?:can|could|would|will) (?:you|u) |help me (?:to )?|i(?:'d| would)? (?:want|like) (?:you )?to |let(?:'s| us) )?"
+    _START + r"(?:(?:can|could|would|will) (?:you|u) |help me (?:to )?|let(?:'s| us) |"
+    r"i(?:'d| would)? (?:want|like) (?:you )?to )?"
     r"(?:please )?(?:plan|propose|suggest|recommend|sketch|outline|draft|design)\b"
     r"(?! (?:is|was|sounds|looks|accepted|approved|agreed|ok|okay|good|fine)\b)"
     r"(?! [ab12](?:$|[,.;:!]))(?=[ :])|"
-    r"\b(?:make|give|show|tell|draw up|write)(?: me| us)? (?:a|the|your) (?:plan|proposal|suggestion|scheme)\b|"
+    r"\b(?:make|give|show|tell|draw up|write)(?: me| us)? (?:a|the|your) "
+    r"(?:plan|proposal|suggestion|scheme)\b|"
     r"\bwhat (?:would|do) you (?:plan|propose|suggest|recommend)\b"
 )
 _AND_DO = re.compile(
-    r"\b(?:and|then) (?:then )?(?:do|make|run|apply|carry|start|go|execute|partition|format|install|erase|wipe)\b"
+    r"\b(?:and|then) (?:then )?"
+    r"(?:do|make|run|apply|carry|start|go|execute|partition|format|install|erase|wipe)\b"
 )
 _LOOKS = re.compile(  # programs that only look, and words for it, where no deed is named beside them
     _START + r"(?:(?:can|could|would) (?:you|u) |let me |i want to |i'd like to )?(?:please )?"
@@ -52,10 +55,10 @@ _LAYS_OUT = re.compile(
 _NOTHING_NEW = frozenset(
     "a ahead all alright and are as before by can carry continue course do done else everything fine finish "
     "first follow following follows for further go going good great i is it just keep let let's like looks "
-    "me moving my next nice now of ok okay on one onward onwards perfect please pls plz proceed ready remaining "
-    "rest right say sounds steps step sure thank thanks that that's the then this to up us we with yeah yep yes yup "
-    "you k y kk what's what comes come ye ya yea finally also so well great cool super absolutely agreed "
-    "confirmed confirm correct exactly plan planned proposed suggested".split()
+    "me moving my next nice now of ok okay on one onward onwards perfect please pls plz proceed ready "
+    "remaining rest right say sounds steps step sure thank thanks that that's the then this to up us we with "
+    "yeah yep yes yup you k y kk what's what comes come ye ya yea finally also so well great cool super "
+    "absolutely agreed confirmed confirm correct exactly plan planned proposed suggested".split()
 )
 _TYPED = ("proceed", "continue", "please", "perfect", "finish", "remaining", "following", "ahead", "going",
           "onwards", "absolutely", "confirm", "correct", "exactly", "sounds", "thanks")  # fmt: skip

@@ -25,8 +25,8 @@ _FORMS = frozenset(
     "formatting formatted reformatting wiping wiped erasing erased erasure deleting partitioning "
     "partitioned partitions removing clearing cleared cleaning installing installation "
     "installed reinstalling overwriting overwritten destroying destroyed encrypting encrypted encryption "
-    "mkfs mksf mfks fmt mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd luksformat pvcreate "
-    "part parts vgremove lvremove pvremove userdel".split()
+    "mkfs mksf mfks fmt mkswap sgdisk gdisk parted sfdisk fdisk cfdisk wipefs blkdiscard dd "
+    "luksformat pvcreate part parts vgremove lvremove pvremove userdel".split()
 )
 _KINDS = frozenset(
     "ext2 ext3 ext4 btrfs xfs f2fs vfat fat fat32 luks lvm swap gpt mbr msdos filesystem filesystems "
