@@ -52,8 +52,12 @@ def split(
     losses: int,
     cases: int,
     seed: int,
+    machines: int | None = None,
 ) -> dict[str, Part]:
     """The parts "train-PERCENT" of `shares`, "loss" and "cases", as files in `folder`/data.
+
+    With `machines` a training conversation brings its first so many machines alone (`meta.seed`, one
+    for each that augment put it on).
 
     "loss" and "cases" are drawn from the held-out conversations, which take turns. What is there
     already for the same data is not written again.
@@ -71,6 +75,7 @@ def split(
         "files": [sha256(path) for path in files],
         "shares": sorted(set(shares)),
         "drawn": {"held_out": held_out, "losses": losses, "cases": cases, "seed": seed},
+        "machines": machines,
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
     place = folder / "data" / digest
@@ -78,7 +83,8 @@ def split(
     if manifest.is_file():
         kept = json.loads(manifest.read_text(encoding="utf-8"))
         return {name: Part(**{**part, "path": place / part["path"]}) for name, part in kept.items()}
-    parts = _write(files, place, what["shares"], held_out, {"loss": losses, "cases": cases}, seed)
+    draws = {"loss": losses, "cases": cases}
+    parts = _write(files, place, what["shares"], held_out, draws, seed, machines)
     listed = {name: {**asdict(part), "path": part.path.name} for name, part in parts.items()}
     write_whole(manifest, json.dumps(listed, indent=2) + "\n")  # last: it says that all is there
     return parts
@@ -91,6 +97,7 @@ def _write(
     held_out: float,
     draws: dict[str, int],
     seed: int,
+    machines: int | None,
 ) -> dict[str, Part]:
     from llmkit.cases import draw
     from llmkit.errors import ConfigError
@@ -99,7 +106,7 @@ def _write(
     from llmkit.staged import Staged
 
     held: list[Any] = []
-    rest: set[str] = set()
+    rest: dict[str, set[Any]] = {}  # a conversation's machines
     counts: dict[str, tuple[int, set[str]]] = {}
     with Staged(place) as staged:
         streams = {share: staged.open(f"{label(share)}.jsonl") for share in shares}
@@ -109,7 +116,11 @@ def _write(
             if is_held(name, held_out):
                 held.append(item)
                 continue
-            rest.add(name)
+            seen = rest.setdefault(name, set())
+            machine = item.value.get("meta", {}).get("seed")
+            if machines is not None and machine not in seen and len(seen) == machines:
+                continue
+            seen.add(machine)
             for share, stream in streams.items():
                 if in_share(name, share):
                     stream.write(orjson.dumps(item.value) + b"\n")

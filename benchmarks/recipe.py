@@ -12,7 +12,9 @@ one of llmkit.evaluate on the same snapshots. Conversations that are held out (b
 ids, out of what augment wrote for training) give the snapshots for the loss and for the answers; no
 variant trains on them, and the test half is not touched. `base` has all that is left, and no option
 but those of --all; `--curve 25` takes a quarter of its conversations for as many steps, so more
-passes. `--average A B` is the mean of the weights of variants that began alike.
+passes. A share says something only where the budget is more than it: `passes` in the table. With
+`--machines 1` every training conversation comes on one machine alone, which makes the corpus, and the
+time to read it, a quarter. `--average A B` is the mean of the weights of variants that began alike.
 
 --out gets recipe.json (figures, commands, versions), recipe.md and recipe.png, written anew after each
 variant, and the adapters in variants/. What is finished (same options, same data) is not run again;
@@ -30,6 +32,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -55,6 +58,7 @@ def measure(given: argparse.Namespace) -> int:
     parts = split(
         given.data, given.out, shares=[variant.share for variant in variants],
         held_out=given.held_out, losses=given.losses, cases=given.snapshots, seed=given.seed,
+        machines=given.machines,
     )  # fmt: skip
     place = given.out / "variants"
     jobs = [Job(v.name, place / f"{v.name}-{v.key(parts)}", v, None, parts) for v in variants]
@@ -66,6 +70,7 @@ def measure(given: argparse.Namespace) -> int:
         "data": str(given.data),
         "seed": given.seed,
         "held_out": given.held_out,
+        "machines": given.machines,
         "parts": {name: {**vars(part), "path": str(part.path)} for name, part in parts.items()},
         "versions": {key: run_info()[key] for key in ("llmkit", "python", "packages")},
         "commit": _commit(),
@@ -144,10 +149,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seed", type=int, default=42, help="of what is drawn; --all seed= is training's"
     )
     parser.add_argument(
+        "--machines", type=_count, help="of each training conversation; without: all"
+    )
+    parser.add_argument(
         "--jobs", type=_count, default=1, help="variants at a time, a thread each if several"
     )
     parser.add_argument("--plan", action="store_true", help="print the commands, run none")
     parser.add_argument("--progress", action="store_true", help="draw docs/plots/progress.png")
+
+    def refuse(message: str) -> NoReturn:
+        parser.exit(2, f"error: {message}; see --help\n")
+
+    parser.error = refuse  # type: ignore[method-assign]  # one line, without the usage
     given = parser.parse_args(argv)
     if not (given.curve or given.variants):
         given.curve = [25.0, 50.0, 100.0]

@@ -125,6 +125,26 @@ def test_parts_hold_whole_conversations(sizes: dict[str, int], seed: int) -> Non
             assert part.conversations == len({line[0] for line in lines}), name
 
 
+def test_few_machines_make_no_part_of_what_is_held_out_smaller(tmp_path: Path) -> None:
+    """Of three machines a conversation, the first two train; all three are held out."""
+    path = tmp_path / "all.jsonl"
+    rows = []
+    for place in range(60):
+        row = snapshot(f"talk-{place // 6}", place % 6 + 1)  # two turns on each machine
+        row["meta"]["seed"] = place // 2
+        rows.append(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parts = _recipe_data.split(
+        path, tmp_path, shares=(100,), held_out=0.4, losses=99, cases=99, seed=1, machines=2
+    )
+    trained, held = read(parts["train-100"].path), read(parts["cases"].path)
+    talks = {f"talk-{n}" for n in range(10)}
+    out = {name for name, _ in held}
+    assert out and out != talks
+    assert sorted(held) == sorted((name, turn) for name in out for turn in range(1, 7))
+    assert sorted(trained) == sorted((name, turn) for name in talks - out for turn in range(1, 5))
+
+
 def test_a_record_that_is_no_snapshot_is_named(tmp_path: Path) -> None:
     """By file and line, before anything is written."""
     data = written(tmp_path, {"a": 1})
