@@ -7,13 +7,11 @@
     python -m llmkit.evaluate sweep_dir=trained output_dir=evaluations/all
 
 The folder gets results.jsonl (every prompt, answer and score, as they come), report.json,
-report.html and junit.xml. A run that was interrupted goes on where it stopped.
+report.html, junit.xml and failures.md. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import sys
 import time
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.config import Resume
-from llmkit.config_engine import EngineConfig, ServeEngineConfig, Weights
+from llmkit.config_engine import EngineConfig, ServeEngineConfig
 from llmkit.config_evaluate import Backend, EvaluateConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -31,7 +29,17 @@ from llmkit.domain import Domain, get_domain
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.evaluate_cases import load_cases, machine_of, to_dict
 from llmkit.evaluate_compare import NO_WINNER, compare
-from llmkit.evaluate_files import REPORT, hash_of, open_run, read_results, write_results
+from llmkit.evaluate_failures import by_cause, counts, write_failures
+from llmkit.evaluate_files import (
+    REPORT,
+    hash_of,
+    identity,
+    open_run,
+    read_results,
+    rounded,
+    rules_digest,
+    write_results,
+)
 from llmkit.evaluate_review import Reviewed, judge
 from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
@@ -107,7 +115,7 @@ def _note(adapter: Path, cfg: EvaluateConfig, cases: Sequence[Case], report: Rep
     file = "the hand-written cases" if cfg.cases is None else Path(cfg.cases).name
     talks = len({case.conversation for case in cases})
     grounded = ", grounded" if cfg.grounded else ""
-    grounded += ", int8" if _rounded(cfg.engine) else ""
+    grounded += ", int8" if rounded(cfg.engine) else ""
     grounded += f", reviewed, {cfg.tries} tries" if cfg.review else ""
     note_scores(
         adapter, f"{file} ({len(cases)} cases of {talks} conversations{grounded})",
@@ -279,57 +287,16 @@ def finish(
         "identity": dict(what),
         "run": run_info(),
     }
+    failed = by_cause(results, domain, rank_by)
+    report["causes"] = counts(failed)
     if "review" in what:
         names = list(results[0].scores) if results else []
         report["review"] = review_summary(results, domain, names, rank_by)
     write_results(folder, results, domain)
     write_report(folder, results, report, rank_by=rank_by)
+    write_failures(folder, failed, domain, cases=len(results), rank_by=rank_by)
     write_whole(folder / REPORT, json.dumps(report, indent=2, default=str) + "\n")
     return report
-
-
-def _rounded(engine: EngineConfig | ServeEngineConfig) -> bool:
-    """Whether the engine rounds the weights."""
-    return isinstance(engine, ServeEngineConfig) and engine.weights is Weights.int8
-
-
-def identity(
-    model: ModelConfig,
-    prompt: PromptOptions,
-    engine: EngineConfig | ServeEngineConfig,
-    adapter: Path | None,
-    domain: Domain,
-) -> dict[str, Any]:
-    """What a local model's answers depend on, but for the cases: JSON data."""
-    from llmkit.model import model_identity
-
-    found: dict[str, Any] = {"model": model_identity(model), "dtype": model.dtype.value,
-                             "quantization": model.quantization.value}  # fmt: skip
-    if _rounded(engine):
-        found["weights"] = "int8"
-    if adapter is None:
-        return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
-    found["adapter"] = adapter.name
-    for name in ("adapter_model.safetensors", "prompt_config.json"):
-        path = adapter / name
-        if path.is_file():
-            with open(path, "rb") as stream:
-                found[f"{name} sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-        elif name == "prompt_config.json":
-            found["prompt"] = prompt_identity(prompt, domain)
-    return found
-
-
-def rules_digest(domain: object) -> str:
-    """A hash of the source of a domain's package: all of it can matter for what its review says."""
-    kind: Any = domain if inspect.ismodule(domain) else type(domain)
-    own = Path(inspect.getfile(kind))
-    package = own.name == "__init__.py" or "." in getattr(kind, "__module__", kind.__name__)
-    digest = hashlib.sha256()
-    for file in sorted(own.parent.rglob("*.py")) if package else [own]:
-        digest.update(file.relative_to(own.parent).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _ranked(report: Report, rank_by: str) -> float | None:

@@ -4,12 +4,14 @@
         run.done  # results by case name that an earlier, interrupted run left
         run.add(result)
 
-`run.json` says what is evaluated; results of another evaluation are never mixed in.
+`run.json` says what is evaluated (`identity`: what a local model's answers depend on); results of
+another evaluation are never mixed in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +20,15 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from llmkit.config_engine import EngineConfig, ServeEngineConfig, Weights
+from llmkit.config_model import ModelConfig
+from llmkit.config_prompt import PromptOptions
 from llmkit.domain import Domain
 from llmkit.errors import ConfigError, OutputError
+from llmkit.evaluate_failures import FAILURES
 from llmkit.evaluate_run import Result, result_from_dict, result_to_dict
 from llmkit.output import write_whole
+from llmkit.prompt import prompt_identity
 
 ADAPTER = "adapter_config.json"
 RUN, RESULTS, REPORT = "run.json", "results.jsonl", "report.json"
@@ -67,7 +74,8 @@ def open_run(
         )
     write_whole(folder / RUN, json.dumps({"hash": digest, **identity}, indent=2) + "\n")
     write_results(folder, kept, domain)  # without a line that was cut short
-    (folder / REPORT).unlink(missing_ok=True)  # it is of what was there
+    for name in (REPORT, FAILURES):
+        (folder / name).unlink(missing_ok=True)  # they are of what was there
     try:
         with open(folder / RESULTS, "ab") as stream:
             yield Run(stream, domain, {result.case.name: result for result in kept})
@@ -79,6 +87,50 @@ def hash_of(identity: Mapping[str, Any]) -> str:
     """16 hexadecimal digits for all that answers depend on."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def rounded(engine: EngineConfig | ServeEngineConfig) -> bool:
+    """Whether the engine rounds the weights."""
+    return isinstance(engine, ServeEngineConfig) and engine.weights is Weights.int8
+
+
+def identity(
+    model: ModelConfig,
+    prompt: PromptOptions,
+    engine: EngineConfig | ServeEngineConfig,
+    adapter: Path | None,
+    domain: Domain,
+) -> dict[str, Any]:
+    """What a local model's answers depend on, but for the cases: JSON data."""
+    from llmkit.model import model_identity
+
+    found: dict[str, Any] = {"model": model_identity(model), "dtype": model.dtype.value,
+                             "quantization": model.quantization.value}  # fmt: skip
+    if rounded(engine):
+        found["weights"] = "int8"
+    if adapter is None:
+        return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
+    found["adapter"] = adapter.name
+    for name in ("adapter_model.safetensors", "prompt_config.json"):
+        path = adapter / name
+        if path.is_file():
+            with open(path, "rb") as stream:
+                found[f"{name} sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        elif name == "prompt_config.json":
+            found["prompt"] = prompt_identity(prompt, domain)
+    return found
+
+
+def rules_digest(domain: object) -> str:
+    """A hash of the source of a domain's package: all of it can matter for what its review says."""
+    kind: Any = domain if inspect.ismodule(domain) else type(domain)
+    own = Path(inspect.getfile(kind))
+    package = own.name == "__init__.py" or "." in getattr(kind, "__module__", kind.__name__)
+    digest = hashlib.sha256()
+    for file in sorted(own.parent.rglob("*.py")) if package else [own]:
+        digest.update(file.relative_to(own.parent).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def write_results(folder: Path, results: Iterable[Result], domain: Domain) -> None:

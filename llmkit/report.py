@@ -117,7 +117,7 @@ def junit(results: Sequence[Result], rank_by: str) -> bytes:
 
 
 def print_table(report: Mapping[str, Any]) -> None:
-    """Means with their intervals, and by category."""
+    """Means with their intervals, by category, and the causes of failures."""
     from rich.console import Console
     from rich.table import Table
 
@@ -144,6 +144,13 @@ def print_table(report: Mapping[str, Any]) -> None:
         ]
         table.add_row(category, str(body["cases"]), *cells)
     console.print(table)
+    if report["causes"]:
+        table = Table(title="failures by cause")
+        table.add_column("cause")
+        table.add_column("cases", justify="right")
+        for title, count in report["causes"].items():
+            table.add_row(title, str(count))
+        console.print(table)
     if "review" in report:
         from llmkit.evaluate_review import lines
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from llmkit.evaluate_run import Answer, OnAnswer, run_cases, summarize
 from llmkit.report import bars
 from llmkit.score import SCORERS, Case
 from llmkit.stage_errors import validated
+from tests.fake_openai_server import completions
 from tests.test_cases import AUTHORED
 
 DOMAIN = get_domain("installer")
@@ -105,6 +104,9 @@ def test_failures_are_reported_whole_and_escaped(start, cases: list[Case], tmp_p
     assert "<b>What?</b>" not in page
     assert "&lt;b&gt;What?&lt;/b&gt;" in page
     assert "Available Disks" in page
+    assert "<td>The model asked where a command was due</td><td>1</td>" in page
+    listed = (tmp_path / "a/failures.md").read_text()
+    assert f"### `{bad}` (" in listed and "- answered: `<b>What?</b> & \\x07`" in listed
     assert not re.search(r"<script|https?://", page)
     failure = ElementTree.parse(tmp_path / "a/junit.xml").getroot().find(".//failure")
     assert failure is not None
@@ -128,12 +130,34 @@ def test_an_interrupted_run_goes_on(start, cases: list[Case], tmp_path: Path) ->
     assert results.read_bytes() == (tmp_path / "whole/results.jsonl").read_bytes()
 
 
-def test_a_finished_run_asks_nothing(start) -> None:
-    """The model is not even loaded."""
-    first = start("a", Scripted())
-    idle = Scripted()
-    assert start("a", idle)["scores"] == first["scores"]
-    assert idle.asked == []
+def test_a_finished_run_asks_nothing(start, cases: list[Case], tmp_path: Path) -> None:
+    """The model is not even loaded; files that are missing are written again."""
+    first = start("a", Scripted([cases[0].name]))
+    reports = {name: (tmp_path / "a" / name).read_text() for name in ("failures.md", "junit.xml")}
+    for name in reports:
+        (tmp_path / "a" / name).unlink()
+
+    def load() -> Local:
+        raise AssertionError("a model is loaded")
+
+    again = run(
+        cases, load, DOMAIN, tmp_path / "a", {"who": "me"}, scorers=list(SCORERS), rank_by="state",
+        max_tokens=8, temperature=0.0, resume=True, samples=500, seed=3,
+    )  # fmt: skip
+    assert again["scores"] == first["scores"]
+    assert {name: (tmp_path / "a" / name).read_text() for name in reports} == reports
+
+
+def test_a_run_that_stops_leaves_no_list_of_another(
+    start, cases: list[Case], tmp_path: Path
+) -> None:
+    """failures.md goes when a run begins anew, and comes back with its end."""
+    start("a", Scripted([cases[0].name]))
+    with pytest.raises(KeyboardInterrupt):
+        start("a", Scripted(fail_after=3), resume=False)
+    assert not (tmp_path / "a/failures.md").exists()
+    start("a", Scripted())
+    assert "0 of 24 cases" in (tmp_path / "a/failures.md").read_text()
 
 
 def test_another_evaluation_is_not_mixed_in(start) -> None:
@@ -155,13 +179,18 @@ def test_results_of_something_else_are_kept(start, tmp_path: Path) -> None:
     assert (tmp_path / "other/results.jsonl").read_text() == "mine\n"
 
 
-def test_rescoring_needs_no_model(run_stage, start, tmp_path: Path) -> None:
-    """rescore= gives what the run gave, by the scorers that are asked for."""
-    report = start("a", Scripted(["yes-format"]))
+def test_rescoring_needs_no_model(run_stage, start, cases: list[Case], tmp_path: Path) -> None:
+    """rescore= gives what the run gave, by the scorers that are asked for, and lists the failures."""
+    bad = next(case.name for case in cases if case.expected is not None)
+    report = start("a", Scripted([bad]))
+    (tmp_path / "a/failures.md").unlink()
     done = run_stage("evaluate", "rescore=a", "scorers=[type,state]", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     after = json.loads((tmp_path / "a/report.json").read_text())
     assert set(after["scores"]) == {"type", "state"}
+    assert "failures by cause" in done.stdout and "The model asked" in done.stdout
+    assert after["causes"] == {"The model asked where a command was due": 1}
+    assert f"### `{bad}` (" in (tmp_path / "a/failures.md").read_text()
     assert after["scores"]["state"] == {
         **report["scores"]["state"], "conversations": after["scores"]["state"]["conversations"]
     }  # fmt: skip
@@ -304,7 +333,7 @@ def test_the_stage_runs_a_model(run_stage, tmp_path: Path) -> None:
     assert "3/3 cases" in done.stderr
     assert "state" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "junit.xml", "report.html", "report.json", "results.jsonl", "run.json",
+        "failures.md", "junit.xml", "report.html", "report.json", "results.jsonl", "run.json",
     ]  # fmt: skip
     (first, *_) = map(json.loads, (tmp_path / "out/results.jsonl").read_text().splitlines())
     assert first["answer"]["completion_tokens"] <= 4
@@ -337,49 +366,22 @@ def server(model: Local) -> Iterator[tuple[str, list[int]]]:
     from llmkit.generate import Request
 
     seen: list[int] = []
-    lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                seen.append(len(body["messages"]))
-                if len(seen) == 1:
-                    self.send_response(503)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                tokenizer = model.renderer.tokenizer
-                text = tokenizer.apply_chat_template(
-                    body["messages"], tokenize=False, add_generation_prompt=True
-                )
-                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-                (made,) = model.engine.generate([Request(tuple(ids), body["max_tokens"])])
-            data = json.dumps(
-                {
-                    "choices": [
-                        {"message": {"content": made.text}, "finish_reason": made.finish_reason}
-                    ],
-                    "usage": {
-                        "prompt_tokens": made.prompt_tokens,
-                        "completion_tokens": made.completion_tokens,
-                    },
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(body: dict[str, Any]) -> tuple[str, str, dict[str, int]] | None:
+        seen.append(len(body["messages"]))
+        if len(seen) == 1:
+            return None
+        tokenizer = model.renderer.tokenizer
+        text = tokenizer.apply_chat_template(
+            body["messages"], tokenize=False, add_generation_prompt=True
+        )
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        (made,) = model.engine.generate([Request(tuple(ids), body["max_tokens"])])
+        usage = {"prompt_tokens": made.prompt_tokens, "completion_tokens": made.completion_tokens}
+        return made.text, made.finish_reason, usage
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
-        thread = threading.Thread(target=served.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{served.server_address[1]}/v1", seen
-        served.shutdown()
-        thread.join()
+    with completions(answer) as url:
+        yield url, seen
 
 
 def test_a_server_with_the_same_model_has_the_same_scores(

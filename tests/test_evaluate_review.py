@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from llmkit.evaluate_openai import Remote
 from llmkit.evaluate_review import Reviewed, judge, lines, summary
 from llmkit.evaluate_run import Answer, OnAnswer, Result, Sampling, run_cases, scored
 from llmkit.score import SCORERS, Case
+from tests.fake_openai_server import completions
 from tests.test_evaluate import DOMAIN, SHIPPED, config
 
 RETRY = RetryConfig(temperature=0.7, top_p=0.9)
@@ -395,27 +394,12 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Chat completions: a command that can never work, unless a seed is asked for."""
     seen: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append(body)
-            text = "$ lsblk" if body.get("seed") == 2 else f"$ {NEVER}"
-            message = {"message": {"content": text}, "finish_reason": "stop"}
-            data = json.dumps({"choices": [message]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(body: dict[str, Any]) -> tuple[str, str, None]:
+        seen.append(body)
+        return "$ lsblk" if body.get("seed") == 2 else f"$ {NEVER}", "stop", None
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
-        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{served.server_address[1]}/v1", seen
-        served.shutdown()
-        thread.join()
+    with completions(answer) as url:
+        yield url, seen
 
 
 def test_a_server_is_asked_again_with_seeds(server: tuple[str, list[dict[str, Any]]]) -> None:
