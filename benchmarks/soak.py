@@ -13,8 +13,9 @@ request calls for. The other arguments are those of llmkit.serve. It holds when
   stays within its caches' bound, and what the cache's tokens do not explain does not grow,
 - after the warm-up neither text answers nor first tokens get slower.
 
-Growth is a trend of minutes whose interval of 95% lies above 3% (memory; and 16 MB) or 10% (latency):
-_soak_verdict.py. A run of less than 7 minutes is too short for a verdict, and does not hold.
+Growth is a trend of minutes whose interval of 95% lies above 3% (memory; and 16 MB) or 10% (latency), or
+a rise by as much late in the run: _soak_verdict.py. A run so noisy that a growth by half (memory: 6%; and
+32 MB) might be missed does not hold, nor does one of less than 7 minutes, which is too short for a verdict.
 """
 
 from __future__ import annotations
