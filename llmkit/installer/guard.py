@@ -111,7 +111,7 @@ def judge(text: str, state: SystemState) -> Verdict:
         danger = Danger("forbidden", "starts copies of itself without end (a fork bomb)")
     if inspector.missing:
         names = tuple(dict.fromkeys(inspector.missing))
-        level = worse(danger, Danger("read")).level
+        level = worse(danger, Danger("destructive" if inspector.unknown else "read")).level
         return Verdict(False, names, guard_words.missing(names, state), level)
     if inspector.unknown:
         level = worse(danger, Danger("destructive")).level

@@ -16,15 +16,25 @@ where the file was there before the conversation and is somebody's own, holds th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from posixpath import basename, normpath
+from dataclasses import replace
 
-from llmkit.installer import guard_files, vfs
+from llmkit.installer import vfs
 from llmkit.installer.guard_devices import Call, awk_acts, awk_program_index, sed_scripts
-from llmkit.installer.guard_levels import Level, disk_level
-from llmkit.installer.guard_names import BARE, FOLDERS, Presence, canonical, disks_of, mentions
-from llmkit.installer.guard_runs import find_starts
+from llmkit.installer.guard_filetools import files, writer
+from llmkit.installer.guard_levels import disk_level
+from llmkit.installer.guard_loss import (
+    LEVELS,
+    READ,
+    Danger,
+    nodes,
+    on_device,
+    protected,
+    replaced,
+    worse,
+    write_danger,
+    written,
+)
+from llmkit.installer.guard_names import Presence
 from llmkit.installer.guard_tools import (
     FILE_MARKERS,
     FILE_WRITERS,
@@ -33,28 +43,23 @@ from llmkit.installer.guard_tools import (
     is_disk_tool,
     is_known,
 )
-from llmkit.installer.state import SystemState
 
+__all__ = [
+    "LEVELS",
+    "READ",
+    "Danger",
+    "danger_of",
+    "names_secret",
+    "replaced",
+    "worse",
+    "write_danger",
+]
 _FILE_TOOLS = frozenset(
     "rm find shred chmod chown chgrp mv unlink rmdir rsync".split()
 )  # their operands are files, and devices among them
 _SED_WRITES = re.compile(r"(?:^|[;}/\d$\s]|/[gIp\d]*)[wW]\s*(/[^\s;}]+)")
-LEVELS: tuple[Level, ...] = ("read", "change", "destructive", "forbidden")
 
 
-@dataclass(frozen=True, slots=True)
-class Danger:
-    """A level, and in a beginner's words what brings it about ("erases /dev/sda1")."""
-
-    level: Level = "read"
-    what: str = ""
-
-    @property
-    def rank(self) -> int:
-        return LEVELS.index(self.level)
-
-
-READ = Danger()
 _QUIET_DISK_TOOLS = frozenset(  # they write nothing on the disk that they name
     "mount umount swapon swapoff partprobe partx blockdev efibootmgr udevadm eject pmount pumount "
     "losetup cryptsetup-open vgchange vgscan multipath delpart addpart systemd-mount gio "
@@ -95,9 +100,9 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     if any(w in ("--help", "--version") for w in words) and len(args) == 1:
         return READ
     if program in _FILE_TOOLS:
-        return _files(call, here, root)
+        return files(call, here, root)
     if program in ("dd", "tee", "cp", "install", "truncate", "fallocate", "ln"):
-        return _writer(call, here, root)
+        return writer(call, here, root)
     if program == "command":  # what it runs was taken out of it: `command -v` alone comes here
         return READ
     if is_disk_tool(program):
@@ -105,11 +110,11 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     if program in ("sed", "gsed"):
         edits = any(re.fullmatch(r"-[nErsuzb]*i.*|--i.*", w) for w in words)
         scripts = sed_scripts(args)
-        files = tuple(w for i, w in enumerate(args) if i not in scripts) if edits else ()
+        edited = tuple(w for i, w in enumerate(args) if i not in scripts) if edits else ()
         texts = [args[index] or "" for index in scripts if index < len(args)]
         writes = [path for text in texts for path in _SED_WRITES.findall(text)]
-        for node in _nodes(replace(call, args=(*files, *writes)), here):
-            return _on_device(node, here, "overwrites")
+        for node in nodes(replace(call, args=(*edited, *writes)), here):
+            return on_device(node, here, "overwrites")
         return Danger("change", "edits a file") if edits or writes else READ
     if program in ("awk", "gawk", "mawk"):
         index = awk_program_index(args)
@@ -123,7 +128,7 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
             return Danger("change", f"runs {program}")
         worst = READ
         for output in _outputs(program, words):
-            worst = worse(worst, _written(output, call, here, root))
+            worst = worse(worst, written(output, call, here, root))
         return worst
     if program in ("systemctl", "timedatectl", "hostnamectl", "localectl", "pacman", "apt"):
         return _service(program, words)
@@ -140,8 +145,8 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
         return READ
     if not is_known(program) or program in FILE_WRITERS or program in _SAVERS:
         reads = program in _LOOKERS or program == "tar" and re.match(r"-?[a-zA-Z]*[xt]", words[0])
-        for node in _nodes(call, here) if not reads else ():
-            return _on_device(node, here, f"lets {program} write to")
+        for node in nodes(call, here) if not reads else ():
+            return on_device(node, here, f"lets {program} write to")
         if program in _SHREDDERS:
             return Danger("destructive", "deletes files for good")
     return Danger("change", f"runs {program}" if program else "")
@@ -177,262 +182,24 @@ def _outputs(program: str, words: list[str]) -> list[str]:
     return [path for path in found if path]
 
 
-def _written(path: str, call: Call, here: Presence, root: str, *, empty: bool = False) -> Danger:
-    """The danger of giving a file new content, or none."""
-    full = path if path.startswith("/") or not call.cwd else f"{call.cwd}/{path}"
-    return worse(
-        write_danger(full, here, call.roots),
-        replaced(path, call.cwd, here.state, root, empty=empty),
-    )
-
-
-def replaced(
-    path: str, cwd: str | None, state: SystemState, root: str = "", *, empty: bool = False
-) -> Danger:
-    """The danger to what a file held that is written anew, or emptied."""
-    if not path.startswith("/") and not cwd:
-        return READ  # nobody knows where
-    full = guard_files.placed(path, cwd, root)
-    if empty and guard_files.was_there(full, state):
-        return Danger("destructive", f"empties {full}")
-    if guard_files.missed_when_replaced(full, state):
-        return Danger("destructive", f"replaces what {full} holds")
-    return READ
-
-
-def write_danger(path: str, here: Presence, roots: tuple[str, ...] = ("/mnt",)) -> Danger:
-    """The danger of writing to a path: a redirection's target, an output file."""
-    found = mentions(path, roots, tags=False)
-    for mention in found:
-        for name in mention.names:
-            node = here.resolve(name)
-            if node:
-                return _on_device(node, here, "overwrites")
-    if found:
-        there = all(any(map(here.has, mention.names)) for mention in found)
-        return READ if there else Danger("destructive", f"overwrites {found[0].name}")
-    if any(guard_files.below(path, target) for target in guard_files.live_targets(here.state)):
-        return Danger("forbidden", "writes to the live medium that this system runs from")
-    if path.startswith("/proc/sysrq"):
-        return Danger("destructive", "resets the machine at once")
-    if re.fullmatch(r"/sys/.*/(delete|remove|reset|unbind)", normpath(path)):
-        return Danger("destructive", f"takes a device away ({path})")
-    return Danger("change", "writes a file")
-
-
 def _disk_tool(call: Call, here: Presence) -> Danger:
     level, verb = disk_level(call)
-    nodes = _nodes(call, here)
+    found = nodes(call, here)
     if level == "read":
         return READ
+    if call.program in ("vgcreate", "vgextend"):  # what is no LVM volume yet becomes one
+        held = [vfs.signature(here.state, node) for node in found]
+        if any(mark is None or mark.kind != "LVM2_member" for mark in held):
+            level, verb = "destructive", "gives to LVM, erasing it:"
     if call.program not in _QUIET_DISK_TOOLS and not (
         call.program == "cryptsetup" and level == "change"
     ):
-        for node in nodes:
-            reason = _protected(node, here.state)
+        for node in found:
+            reason = protected(node, here.state)
             if reason:
                 return Danger("forbidden", f"{verb} {node}, {reason}")
-    named = " and ".join(nodes) if nodes else "a disk"
+    named = " and ".join(found) if found else "a disk"
     return Danger(level, f"{verb} {named}")
-
-
-def _nodes(call: Call, here: Presence) -> list[str]:
-    """Existing device nodes among the words, as canonical paths, in order."""
-    found: list[str] = []
-    for word in call.args:
-        if word is None:
-            continue
-        if re.fullmatch(r"/dev/nvme\d+", word):  # a controller: all that it has
-            found += [d.path for d in here.state.disks if d.path.startswith(f"{word}n")]
-        names = [name for m in mentions(word, call.roots) for name in m.names]
-        if not names and BARE.fullmatch(word):
-            names = [f"/dev/{word}"]
-        if not names and call.cwd and "/" not in word:
-            names = [normpath(f"{call.cwd}/{word}")]
-        for name in names:
-            node = here.resolve(name)
-            if node:
-                found.append(node)
-                break
-    return list(dict.fromkeys(found))
-
-
-def _writer(call: Call, here: Presence, root: str) -> Danger:
-    """dd, tee, cp, install, truncate, ln: the output is what matters."""
-    program, words = call.program, [word for word in call.args if word is not None]
-    operands = [w for w in words if not w.startswith("-")]
-    empty = spares = False
-    if program == "dd":
-        outputs = [w[3:] for w in words if w.startswith("of=")]
-        empty = "if=/dev/null" in words
-    elif program in ("cp", "install", "ln"):
-        outputs, sources = _targets(words, here.state, call.cwd, root, call.roots)
-        empty = "/dev/null" in sources
-        spares = any(re.fullmatch(r"-[a-zA-Z]*[nib]\w*|--(no-cl|inter|backup).*", w) for w in words)
-        spares = spares or "-d" in words and program == "install"
-    else:
-        outputs = operands
-        empty = program == "truncate" and _shrinks(words) or program == "tee" and call.stdin == ""
-        spares = program == "tee" and any(
-            re.fullmatch(r"-[a-z]*a[a-z]*|--append", w) for w in words
-        )
-        spares = spares or program == "fallocate" or program == "truncate" and not empty
-    if program == "ln":
-        for output in outputs:
-            node = here.resolve(canonical(output, call.roots))
-            if node:
-                return _on_device(node, here, "puts something else in the place of")
-        return Danger("change", "makes a link")
-    worst = READ if program in ("dd", "tee") else Danger("change", "writes files")
-    for output in outputs:
-        path = output if output.startswith("/") or not call.cwd else f"{call.cwd}/{output}"
-        worst = worse(worst, write_danger(path, here, call.roots))
-        if not spares:
-            worst = worse(worst, replaced(output, call.cwd, here.state, root, empty=empty))
-    return worst
-
-
-def _shrinks(words: list[str]) -> bool:
-    """truncate to a size: what lies beyond is gone."""
-    sizes = [
-        words[i + 1 : i + 2] for i, w in enumerate(words) if re.fullmatch(r"-[a-z]*s|--si.*", w)
-    ]
-    found = [size for pair in sizes for size in pair]
-    found += [w.partition("s")[2] for w in words if re.fullmatch(r"-[a-z]*s.+", w)]
-    found += [w.partition("=")[2] for w in words if w.startswith("--s") and "=" in w]
-    return any(re.match(r"[-<]|[/0-9]", size) for size in found)
-
-
-def _targets(
-    words: list[str], state: SystemState, cwd: str | None, root: str, roots: tuple[str, ...]
-) -> tuple[list[str], list[str]]:
-    """Where cp, mv, install and ln write, and what they take: `-t DIR`, a folder that is there."""
-    operands: list[str] = []
-    into = ""
-    for index, word in enumerate(words):
-        if word.startswith("--target-d"):
-            into = word.partition("=")[2] or (words[index + 1 : index + 2] or [""])[0]
-        elif re.fullmatch(r"-[a-zA-Z]*t.*", word) and not word.startswith("--"):
-            into = word.partition("t")[2] or (words[index + 1 : index + 2] or [""])[0]
-        elif not word.startswith("-") and word != into:
-            operands.append(word)
-    target, sources = (into, operands) if into else ((operands or [""])[-1], operands[:-1])
-    if not target:
-        return [], sources
-    plain = canonical(guard_files.placed(target, cwd, root), roots)
-    if into or target.endswith("/") or plain in FOLDERS or vfs.is_dir(state, plain):
-        return [f"{target.rstrip('/')}/{basename(s.rstrip('/'))}" for s in sources], sources
-    return [target], sources
-
-
-def _files(call: Call, here: Presence, root: str) -> Danger:
-    """rm, find -delete, shred, chmod -R, rsync --delete: files, and devices among them."""
-    program, words = call.program, [word for word in call.args if word is not None]
-    for node in _nodes(call, here) if program in ("shred", "rm", "mv", "unlink") else ():
-        return _on_device(node, here, "destroys")
-    if program == "find":
-        return _find(call, here, root)
-    if program == "rsync":
-        return _rsync(call, here)
-    if program in ("rm", "shred", "unlink", "rmdir"):
-        return _deletes(call, here, root)
-    recursive = any(re.fullmatch(r"-[a-zA-Z]*R[a-zA-Z]*|--rec.*", w) for w in words)
-    if program == "mv":
-        outputs, sources = _targets(words, here.state, call.cwd, root, call.roots)
-        if bad := guard_files.system_root(sources, call.cwd, root):
-            return Danger("forbidden", f"moves away {bad}")
-        worst = Danger("change", "changes files")
-        for output in outputs:
-            path = output if output.startswith("/") or not call.cwd else f"{call.cwd}/{output}"
-            worst = worse(worst, write_danger(path, here, call.roots))
-            if not any(
-                re.fullmatch(r"-[a-zA-Z]*[nib]\w*|--(no-cl|int|backup).*", w) for w in words
-            ):
-                worst = worse(worst, replaced(output, call.cwd, here.state, root))
-        return worst
-    if recursive:
-        operands = [w for w in words if not w.startswith("-")]
-        given = any(w.startswith("--reference") for w in words)
-        if bad := guard_files.system_root(operands[0 if given else 1 :], call.cwd, root):
-            return Danger("forbidden", f"changes the rights of {bad}")
-    return Danger("change", "changes files")
-
-
-def _find(call: Call, here: Presence, root: str) -> Danger:
-    words = [word for word in call.args if word is not None]
-    worst = READ
-    for index, word in enumerate(words):
-        if word in ("-fprint", "-fprintf", "-fprint0", "-fls"):
-            for output in words[index + 1 : index + 2]:
-                worst = worse(worst, _written(output, call, here, root))
-    if not {"-delete", "-exec", "-execdir", "-ok", "-okdir"} & set(words):
-        return worst
-    if "-delete" not in words and not {"rm", "shred", "unlink"} & set(words):
-        return worse(worst, Danger("change", "runs a command on every file that it finds"))
-    starts = [start or "" for start in find_starts(call.args) or (call.cwd or ".",)]
-    narrow = bool({"-iname", "-path", "-regex", "-user", "-empty"} & set(words))
-    narrow = narrow or any(
-        word == "-name" and not guard_files.takes_all(following)
-        for word, following in pairwise(words)
-    )
-    bad = guard_files.whole(starts, call.cwd, here.state, root) if not narrow else ""
-    return worse(worst, Danger("forbidden", bad) if bad else Danger("destructive", "deletes files"))
-
-
-def _rsync(call: Call, here: Presence) -> Danger:
-    words = [word for word in call.args if word is not None]
-    for node in [here.resolve(canonical(w, call.roots)) for w in words[-1:]]:
-        if node:
-            return _on_device(node, here, "overwrites")
-    for option, verb in (
-        ("--del", "copies files and deletes what is not in the source"),
-        ("--remove-s", "copies files and deletes them in the source"),
-    ):
-        if any(w.startswith(option) for w in words):
-            return Danger("destructive", verb)
-    return Danger("change", "copies files")
-
-
-def _deletes(call: Call, here: Presence, root: str) -> Danger:
-    """rm, unlink, rmdir, shred."""
-    program, words = call.program, [word for word in call.args if word is not None]
-    recursive = any(re.fullmatch(r"-[a-zA-Z]*[rR][a-zA-Z]*|--rec.*", w) for w in words)
-    operands = [w for w in words if not w.startswith("-") or w == "-"]
-    if recursive and program == "rm":
-        bad = guard_files.whole(operands, call.cwd, here.state, root)
-        return Danger("forbidden", bad) if bad else Danger(
-            "destructive", "deletes a folder with all that is in it")  # fmt: skip
-    full = [guard_files.placed(word, call.cwd, root) for word in operands]
-    live = guard_files.live_targets(here.state)
-    if any(guard_files.below(path, target) for path in full for target in live):
-        return Danger("forbidden", "deletes files of the live medium")
-    if program == "shred":
-        return Danger("destructive", "deletes files")
-    for path in full if program != "rmdir" else ():
-        many = guard_files.takes_all(path) and guard_files.was_there(path, here.state)
-        if many or guard_files.missed_when_deleted(path, here.state):
-            return Danger("destructive", f"deletes {path}")
-    return Danger("change", "deletes files")
-
-
-def _on_device(node: str, here: Presence, verb: str) -> Danger:
-    reason = _protected(node, here.state)
-    return Danger("forbidden", f"{verb} {node}, {reason}") if reason else Danger(
-        "destructive", f"{verb} {node}")  # fmt: skip
-
-
-def _protected(node: str, state: SystemState) -> str:
-    """Why a node must not be written: the live medium, or a disk in use; "" when it may."""
-    disks = disks_of(state, node)
-    for disk in state.disks:
-        if disk.path in disks and disk.live:
-            return "the medium that this live system runs from"
-    for mount in state.mounts:
-        if mount.target == "/mnt" or mount.target.startswith("/mnt/"):
-            continue
-        if mount.source.startswith("/dev/") and disks_of(state, mount.source) & disks:
-            return f"whose disk is in use at {mount.target}"
-    return ""
 
 
 def _service(program: str, words: list[str]) -> Danger:
@@ -443,10 +210,3 @@ def _service(program: str, words: list[str]) -> Danger:
     if action in reads or not action:
         return READ
     return Danger("change", f"changes settings with {program}")
-
-
-def worse(one: Danger, two: Danger) -> Danger:
-    """The more dangerous of the two; of equals the first that says something."""
-    if two.rank > one.rank or (two.rank == one.rank and not one.what):
-        return two
-    return one

@@ -23,6 +23,7 @@ _EVERYTHING = re.compile(_ALL)
 _BEFORE = r"(?:/mnt|/media/[^/]+|/run/media/[^/]+/[^/]+|)"
 _PASSING = re.compile(rf"{_BEFORE}/(?:tmp|run|var/(?:tmp|cache|log|run|lock))(?:/|$)")
 _BOOTS = re.compile(rf"{_BEFORE}/(?:boot|efi)/")
+_AT_HOME = re.compile(rf"{_BEFORE}/home/[^/]+/")
 _ACCOUNTS = re.compile(r"/etc/(?:passwd|shadow|group|gshadow)")
 _SYSTEMS = frozenset(
     "etc usr var bin sbin lib lib32 lib64 libx32 opt srv dev proc sys run tmp snap mnt media cdrom "
@@ -83,7 +84,7 @@ def takes_all(path: str) -> bool:
 
 def was_there(path: str, state: SystemState) -> bool:
     """Whether a path (of the running system) may hold what was there before the conversation."""
-    if _PASSING.match(path):
+    if _PASSING.match(path) or basename(path) in _REMADE:
         return False
     place = vfs.resolve(state, path)
     if place.key is None:
@@ -102,13 +103,15 @@ def missed_when_deleted(path: str, state: SystemState) -> bool:
     return bool(_BOOTS.match(path)) or _is_accounts(path) or _is_own(path, state)
 
 
-def missed_when_replaced(path: str, state: SystemState) -> bool:
-    """Whether somebody would miss what this file held. A name without a dot may be a folder that is
-    copied into; boot files are replaced whenever a system is installed or kept up to date."""
+def missed_when_replaced(path: str, state: SystemState, named: bool = True) -> bool:
+    """Whether somebody would miss what this file held: the accounts, a document in somebody's home.
+    Elsewhere (a disk of data, /etc) it is a step like others, as nobody knows whether the name was
+    taken; a name without a dot may be a folder that is copied into."""
     if not was_there(path, state) or vfs.is_dir(state, path):
         return False
-    own = "." in basename(path).lstrip(".") and _is_own(path, state) and not _BOOTS.match(path)
-    return own or _is_accounts(path)
+    name = basename(path)
+    document = _AT_HOME.match(path) and "." in name.lstrip(".") and not name.startswith(".")
+    return bool(named and document) or _is_accounts(path)
 
 
 def _is_accounts(path: str) -> bool:

@@ -131,7 +131,8 @@ def _stranger(call: Call) -> Runs | None:
         name, following = base_name(word), (call.args[index + 1 : index + 2] or ("",))[0]
         if re.search(r"\s", word):
             first = base_name(word.split()[0]) if word.split() else ""
-            if (is_known(first) or first in EFFECTS) and _parses(word):
+            known = is_known(first) or first in EFFECTS or re.search(r"[;|&\n`]|\$\(", word)
+            if known and _parses(word):
                 scripts.append(word)
         elif name in SHELLS or name in INTERPRETERS:
             if following is None or following.startswith("-"):
@@ -164,6 +165,9 @@ def _runner(call: Call) -> Runs:
             if call.stdin != "" and (name in SHELLS or name in INTERPRETERS):
                 unknown.append(f"what {word} would be told to run")
             scripts.append(_quoted(call.args[index:]))
+            later = _stranger(replace(call, args=call.args[index + 1 :]))
+            if later is not None:  # `ssh date 'mkfs.ext4 …'`: the known name may be a host's
+                scripts += later.scripts
             break
     if not scripts and call.stdin != "" and call.program in _RUNS_INPUT:
         unknown.append(f"what {call.program} would be told to run")

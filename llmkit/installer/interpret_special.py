@@ -50,9 +50,10 @@ def _trap(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[Worl
         world.status = 0
     if not runner.explore:
         return worlds
+    trap = command.argv[0].text == "trap"
     for word in command.argv[1:]:
         text = word.text
-        if command.argv[0].text == "alias":
+        if not trap:
             text = None if text is None else text.partition("=")[2]
         elif text is not None and text.startswith("-"):
             continue
@@ -64,9 +65,9 @@ def _trap(runner: Any, command: SimpleCommand, worlds: list[World]) -> list[Worl
         except ShellSyntaxError:
             runner.unknowable(command, [world.copy() for world in worlds])
             break
-        if command.argv[0].text == "trap" and word is not command.argv[1]:
-            break
         runner.ghost(script.body, worlds)
+        if trap:
+            break  # the rest are signals
     return worlds
 
 

@@ -7,7 +7,8 @@ that is not known where an option may stand, makes the whole opaque: what runs c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import shlex
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llmkit.installer.expand import Expanded, known
@@ -110,6 +111,8 @@ def peel(name: str, argv: tuple[Expanded, ...]) -> Peeled | None:
     spec = WRAPPERS.get(name)
     if name == "command" and len(argv) > 1 and re.fullmatch(r"-p*[vV][pvV]*", argv[1].text or ""):
         return Peeled("plain", name)  # whatever follows is looked up
+    if name == "runuser" and not any((w.text or "-u").startswith(("-u", "--u")) for w in argv[1:]):
+        return replace(_su(argv[1:]), name=name)
     if spec is not None:
         return _peel(name, spec, argv[1:])
     if name in SHELLS:
@@ -184,6 +187,8 @@ def _peel(name: str, spec: Spec, words: tuple[Expanded, ...]) -> Peeled:
         return Peeled("opaque", name, words)
     found, i = read
     letters = {letter for letter, _ in found}
+    if name == "env" and letters & {"S", "split-string"}:
+        return _split_string(spec, found, words[i:])
     if letters & set(spec.bare):
         return Peeled("plain", name)
     if letters & set(spec.opaque) or letters & {"chroot", "chdir", "split-string"}:
@@ -219,6 +224,20 @@ def _peel(name: str, spec: Spec, words: tuple[Expanded, ...]) -> Peeled:
             return Peeled("stdin", name, (), None, tuple(assigned), root, clean, "bash")
         return Peeled("plain", name)
     return Peeled("command", name, rest_words, None, tuple(assigned), root, clean)
+
+
+def _split_string(spec: Spec, found: list[tuple[str, str]], rest: tuple[Expanded, ...]) -> Peeled:
+    """`env -S 'A=1 program word' word`; what its own escapes and variables make is not followed."""
+    text = "".join(value for letter, value in found if letter in ("S", "split-string"))
+    others = {letter for letter, _ in found} - {"S", "split-string", "i", "v"}
+    try:
+        words = shlex.split(text, comments=False)
+    except ValueError:
+        words = []
+    if others or not words or re.search(r"[\\$\0]|(^|\s)#", text):
+        return Peeled("opaque", "env", (known(text), *rest))
+    peeled = _peel("env", spec, (*map(known, words), *rest))
+    return replace(peeled, clean=True)
 
 
 def _shell(name: str, words: tuple[Expanded, ...]) -> Peeled:
