@@ -56,8 +56,9 @@ class Cause(Enum):
         "The case leaves the way open, and knows no end state.",
     )
     thing = (
-        "The right programs on another device",
-        "It names another entry of the machine's description than was due.",
+        "Another device",
+        "In place of the one that was due it names another entry of the machine's description; its "
+        "programs, or the other words that were due, are right.",
     )
     part = "A part is missing", "Every word of it was due, and more were."
     more = "More than was due", "Every word that was due is in it, and there are more."

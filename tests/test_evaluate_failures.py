@@ -218,8 +218,9 @@ def test_a_case_says_what_was_due_and_what_came() -> None:
     """The whole file for one case."""
     found = by_cause(results("$ mkfs.ext4 -F /dev/sda2"), INSTALLER, "state")
     assert markdown(found, INSTALLER, cases=3, rank_by="state").split("## ", 1)[1] == (
-        "The right programs on another device (1)\n\n"
-        "It names another entry of the machine's description than was due.\n\n"
+        "Another device (1)\n\n"
+        "In place of the one that was due it names another entry of the machine's description; its"
+        " programs, or the other words that were due, are right.\n\n"
         "### `n0` (`category`)\n\n"
         "- machine: `Boot mode: UEFI; /dev/sda: 100G (Toshiba X) [/dev/sda1: 512M, /dev/sda2: 99.5G];"
         " /dev/sdb: 50G (Intel Y)`\n"
@@ -245,7 +246,7 @@ def test_the_first_answer_stands_beside_the_last() -> None:
         "- the review's words are about: `$ mkfs.ext4 -F /dev/sda2`\n"
         "- the review's objection: `No.`\n"
         "- why: `no command`\n"
-        "- that command: the right programs on another device\n"
+        "- that command: another device\n"
     )
 
 
