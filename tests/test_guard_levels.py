@@ -382,3 +382,45 @@ def test_branches_within_branches(templates: list[str], line: str) -> None:
     found = judge(line, TARGET)
     assert LEVELS.index(found.danger) >= LEVELS.index(wanted) or not found.allowed
     assert found.danger in ("destructive", "forbidden")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["test -v 'a[$(x)]'", "x='a[$(y)]'; (( x ))", "x='a[`y`]'; [[ $x -eq 1 ]]",
+     "x='a[$(y)]'; echo $((x))",
+     "printf -v 'a[$(y)]' x", "read 'a[$(y)]' <<< x", "unset 'a[$(y)]'", "let 'a[$(y)]=1'",
+     "x='$(y)'; echo ${x@P}", "fc -s", "history -s x; fc -e sh"],
+)  # fmt: skip
+def test_text_that_the_shell_evaluates_is_refused(line: str) -> None:
+    """Subscripts in arithmetic, prompts, the history: shell text that stands in no command's place."""
+    assert not judge(line, TWO).allowed
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["exec 3</dev/sda; cat x > /dev/fd/3", "exec 3</dev/sda; wipefs -a /proc/self/fd/3",
+     "{ dd of=/dev/fd/4; } 4< /dev/sda < x", "wget -P /dev http://h/sda", "wget -P/dev http://h/sda",
+     "curl -O --output-dir /dev http://h/sda", "wget --directory-prefix=/dev http://h/sda",
+     "git -C /dev init"],
+)  # fmt: skip
+def test_a_device_behind_a_number_or_an_address_is_refused(line: str) -> None:
+    """A descriptor that was opened for reading can be opened again; an address may end in a name."""
+    assert not judge(line, TWO).allowed
+
+
+@pytest.mark.parametrize("line", ["cp -t /dev x", "cp -t/dev x", "install --target-directory=/dev x",
+                                  "mv --target-directory /dev x", "cp x /dev"])  # fmt: skip
+def test_a_new_name_below_dev_is_missing(line: str) -> None:
+    """However the folder is given."""
+    assert judge(line, TWO).missing == ("/dev/x",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["echo 'a[$(x)]'", "exec 3< /etc/fstab; cat /dev/fd/3", "echo ${x@Q}", "a[1]=2; echo ok",
+     "cat < /dev/sda > /dev/null", "[[ $a == [ab] ]]",
+     "mount -o subvol=@ /dev/sda2 /mnt && mount -o subvol=@home /dev/sda2 /mnt/home && ls /mnt"],
+)  # fmt: skip
+def test_what_only_looks_like_it_is_not(line: str) -> None:
+    """Printed text, a file's descriptor, a device that is read, a character class."""
+    assert judge(line, TWO).allowed

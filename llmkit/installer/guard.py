@@ -29,6 +29,7 @@ from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.state import SystemState
 
 _COULD_MULTIPLY = re.compile(r"\(\s*\)|\b(function|while|until)\b")
+_PROMPT = re.compile(r"\$\{[^}]*@P\}")
 MAX_LENGTH = 16384  # characters; nobody reviews a longer line before it is run
 
 
@@ -106,6 +107,8 @@ def judge(text: str, state: SystemState) -> Verdict:
     inspector = Inspector()
     explore(script, state, inspector)
     inspector.finish()
+    if _PROMPT.search(text):
+        inspector.unknown.append("what a text runs that is expanded as a prompt (@P)")
     danger = inspector.danger
     if _COULD_MULTIPLY.search(text) and is_fork_bomb(script):
         danger = Danger("forbidden", "starts copies of itself without end (a fork bomb)")

@@ -41,7 +41,7 @@ def names_given(call: Call, here: Presence, root: str) -> list[str]:
 
 def _mounted(words: list[str], call: Call, here: Presence, root: str) -> list[str]:
     binds = any(
-        re.fullmatch(r"-[a-zA-Z]*[BRM]|--(r?bind|move)|-o.*", w) or re.search(r"\br?bind\b", w)
+        re.fullmatch(r"-[a-zA-Z]*[BRM]|--(r?bind|move)", w) or re.search(r"\br?bind\b", w)
         for w in words
     )
     of_dev = [w for w in words if w.startswith("/") and _below_dev(placed(w, ""), call.roots)]

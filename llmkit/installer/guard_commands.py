@@ -71,6 +71,8 @@ _RISKY_VARIABLES = frozenset(
     "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT BASH_ENV ENV PROMPT_COMMAND SHELLOPTS BASHOPTS PS4 "
     "LESSOPEN LESSCLOSE RSYNC_RSH TAR_OPTIONS PERL5OPT".split()
 )
+_EVALUATED = re.compile(r"\w\[[^\]]*(\$\(|`)")  # a[$(…)]: run wherever a number is wanted
+_UNPACKERS = frozenset("tar unzip cpio 7z bsdtar wget curl aria2c axel split csplit git".split())
 _ON_FILES = frozenset("rm mv cp chmod chown chgrp shred unlink truncate tee".split())
 _RUN_BY = frozenset("PAGER EDITOR VISUAL MANPAGER GIT_SSH_COMMAND BROWSER SUDO_ASKPASS".split())
 _SAFE_PATH = re.compile(r"(\$PATH|/(usr/)?(local/)?s?bin)(:(\$PATH|/(usr/)?(local/)?s?bin))*")
@@ -133,6 +135,8 @@ class Inspector:
         if name in self._planted:
             self._unknowable(f"what {name} does, which this line puts in place", runs=True)
         args = tuple(word.text for word in command.argv[1:])
+        if name != "echo" and any(word and _EVALUATED.search(word) for word in args):
+            self._unknowable("what a text runs that the shell takes for arithmetic", runs=True)
         call = Call(name, args, command.stdin, command.cwd, roots)
         if alias := guard_aliases.named(call, command.root, self._aliases):
             self._unknowable(f"which device {alias} is")
@@ -230,8 +234,13 @@ class Inspector:
             self._note_removal(path, here)
             if is_installed_path(canonical(path, ())):
                 self._planted.add(basename(path))
-        elif names_secret(path):
-            self._secret = True
+        else:
+            self._secret = self._secret or names_secret(path)
+            nodes = [
+                p.resolve(name) for p in here for m in mentions(path, roots) for name in m.names
+            ]
+            if redirect.fd not in (None, 0) and any(nodes):  # opened again, it can be written
+                self._aliases |= {f"{at}/{redirect.fd}" for at in ("/dev/fd", "/proc/self/fd")}
 
     def _note_removal(self, path: str, here: Iterable[Presence]) -> None:
         """`echo 1 > /sys/block/sda/device/delete` takes the disk away."""
@@ -263,6 +272,8 @@ class Inspector:
             self._unknowable(f"what the program in {name} does", runs=True)
         if text is None:
             return
+        if _EVALUATED.search(text):
+            self._unknowable("what a text runs that the shell takes for arithmetic", runs=True)
         for absent in self._absent(mentions(text, roots, tags=False), here):
             if not all(_on_a_disk(absent, p.state) for p in here):
                 self.missing.append(absent)
@@ -283,10 +294,14 @@ class Inspector:
                 self._secret = True
         if None in call.args:
             self._opaque_words(call, command, here, roots)
-        if call.program in ("tar", "unzip", "cpio", "7z", "bsdtar") and any(
-            word is not None and canonical(word, roots) in FOLDERS for word in call.args
+        if call.program in _UNPACKERS and any(
+            canonical(value, roots) in FOLDERS
+            for word in call.args
+            if word
+            for value in (word, word.rpartition("=")[2], word[2:])
+            if value.startswith("/")
         ):
-            self._unknowable("which devices are written when files are unpacked there")
+            self._unknowable("which devices are written when files are put there")
         if call.program == "mknod" and len(call.args) > 1 and call.args[1] in ("b", None):
             self._unknowable("which disk a node made by hand stands for")
 

@@ -325,7 +325,19 @@ def _implied(call: Call) -> Iterator[Mention]:
 def _into_folder(call: Call) -> Iterator[Mention]:
     """`cp sda /dev/`: what is copied into a folder of devices may lie on a device's name."""
     operands = [word for word in call.args if word is None or not word.startswith("-")]
+    into = [
+        i for i, w in enumerate(call.args) if w and re.fullmatch(r"-[a-zA-Z]*t|--target-\w+", w)
+    ]
+    into = [i + 1 for i in into if i + 1 < len(call.args)]
+    if into:  # -t DIRECTORY stands before what goes into it
+        chosen = call.args[into[0]]
+        operands = [*(w for w in operands if w != chosen), chosen]
     target = operands[-1] if operands else None
+    for word in call.args:  # -t/dev, --target-directory=/dev
+        joined = re.fullmatch(r"(?:-[a-zA-Z]*t|--target-\w+=)(/.*)", word or "")
+        if joined:
+            target = joined[1]
+            operands = [*operands, target]
     if target is None or canonical(target, call.roots) not in FOLDERS:
         return
     for word in operands[:-1]:

@@ -124,6 +124,8 @@ def disk_level(call: Call) -> tuple[Level, str]:
     if program == "badblocks":
         loses = any(_BADBLOCKS.fullmatch(w) for w in words)
         return ("destructive", _ERASERS[program]) if loses else ("read", "")
+    if program in ("debugfs", "xfs_db") and any(re.fullmatch(r"-[a-zA-Z]*[wx]", w) for w in words):
+        return "destructive", "writes by hand to"
     if program == "e2image":
         restores = any(re.fullmatch(r"-[a-zA-Z]*[Ira].*", w) for w in words)
         return ("destructive", "overwrites") if restores else ("change", "reads")

@@ -92,7 +92,7 @@ INTERPRETERS = frozenset(
     "python perl ruby node nodejs deno bun lua luajit php tclsh expect wish osascript "
     "pwsh guile scheme racket ghci runghc julia rscript octave java jshell scala groovy "
     "gdb lldb ed ex at batch crontab make gmake ninja ansible ansible-playbook docker "
-    "podman nix nix-shell guix sqlite3 go cargo npm npx m4 bpftrace stap nawk original-awk dc "
+    "podman nix nix-shell guix sqlite3 go cargo npm npx m4 bpftrace stap fc nawk original-awk dc "
     "gnuplot ipython mysql psql tcpdump micropython sbcl erl elixir swipl gforth".split()
 )
 
