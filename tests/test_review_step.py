@@ -40,6 +40,16 @@ OTHER = [
     (TYPED, ("roto ext4, homme xfs",), "mkfs.fat -F32 /dev/vda1 && mkfs.xfs -f /dev/vda2"),
     (PLAIN, ("root: ext4, home: xfs",), "mkfs.xfs -f /dev/vda2 && mkfs.ext4 -F /dev/vda3"),
     (TYPED, ("root ext4 home btrfs",), "mkfs.ext4 -F /dev/vda3"),
+    # the kind that was named before
+    (LAID, ("install on vda, f2fs", f"$ {VDA_ZAP}", "k, mksf"), MKFS),
+    (LAID, ("install on vda, f2fs", f"$ {VDA_ZAP}", "is vda2 aligned?", "Yes.", "ok, next"), MKFS),
+    # sizes, and a swap partition
+    (BARE, ("vda: 1G ef00, 4G 8200, rest 8300",), VDA_ZAP),
+    (BARE, ("partition vda, 1 GB for the esp",), VDA_ZAP),
+    (BARE, ("partition vda, a swap partition too",), VDA_ZAP),
+    (BARE, ("partition vda: esp, 4G swap, root",), VDA_ZAP),
+    (BARE, ("hi", "512 MiB EFI, the rest root: vda would be erased. Shall I?", "yes but 12G root"),
+     "sgdisk -Z /dev/vda && sgdisk -n 1:0:+12G -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/vda"),
 ]  # fmt: skip
 
 ASKED = [
@@ -61,6 +71,20 @@ ASKED = [
     (PLAIN, ("home is to be xfs, format vda3",), "mkfs.xfs -f /dev/vda3"),
     (PLAIN, ("format root and home with ext4",),
      "mkfs.ext4 -F /dev/vda2 && mkfs.ext4 -F /dev/vda3"),
+    (LAID, ("install on vda, f2fs", f"$ {VDA_ZAP}", "is ext4 fine?", "ext4 is fine. Shall I?", "yes"),
+     MKFS),
+    (BARE, ("partition vda, without a swap partition",), VDA_ZAP),
+    (BARE, ("vda: gpt esp/512M root/rest",), VDA_ZAP),
+    (LAID, ("mkfs.xfs /dev/sdq", "There is no sdq.", "partition vda", f"$ {VDA_ZAP}", "format it"),
+     MKFS),
+    (LAID, ("is f2fs good?", "For flash.", "partition vda", f"$ {VDA_ZAP}", "next"), MKFS),
+    (BARE, ("partition vda: 512M efi, rest root",), VDA_ZAP),
+    (BARE, ("partition the 40G disk",), VDA_ZAP),
+    (BARE, ("partition vda, root at least 20G",), VDA_ZAP),
+    (BARE, ("partition vda, no swap partition",), VDA_ZAP),
+    (BARE, ("partition vda, I have 8G of memory",), VDA_ZAP),
+    (BARE, ("partition vda: 512M efi, 12G root, rest home",), ZAP3.format("8302")),
+    (BARE, ("vda: 12 GiB for the root, home gets the rest, partition it",), ZAP3.format("8300")),
     (ONE, ("turn the ext4 partition sda2 into xfs, format it",), "mkfs.xfs -f /dev/sda2"),
 ]  # fmt: skip
 

@@ -55,7 +55,7 @@ class Talk:
             turns.pop()
         self.said = turns[-1].text if turns else ""
         self._own_words = say.own_words(self.said)
-        self._turns = turns[:-1]
+        self.turns = turns[:-1]
         self.ran = tuple(certain(turn.ran) for turn in turns if turn.ran and self._did(turn))
         own = candidates(state)
         self._only = frozenset((own[0].path,)) if len(own) == 1 else frozenset()
@@ -74,7 +74,7 @@ class Talk:
     def _about(self) -> frozenset[str]:
         topic: frozenset[str] = frozenset()
         pending: frozenset[str] = frozenset()  # what the assistant speaks of
-        for turn in self._turns:
+        for turn in self.turns:
             if turn.ran:
                 found = named(turn.ran, self.state) if len(turn.ran) < 4000 else frozenset()
                 disks = self._disks(found) & _own(self.state)
@@ -180,7 +180,7 @@ class Talk:
             return False
         if live_medium(kept, self.state, self.topic):
             return True
-        last = [turn for turn in self._turns if not turn.ran][-2:]
+        last = [turn for turn in self.turns if not turn.ran][-2:]
         told = [turn.text for turn in last if not turn.user]
         return bool(told) and live_medium(told[-1], self.state) and not self._firm
 
@@ -251,7 +251,7 @@ class Talk:
 
     def _wished_before(self) -> bool:
         """Whether a message of the person, or the assistant's offer, spoke of making a disk ready."""
-        for turn in reversed(self._turns):
+        for turn in reversed(self.turns):
             if turn.ran:
                 continue
             if not turn.user:
@@ -340,7 +340,7 @@ class Talk:
         """The assistant's question that the last message answers, over commands that only looked and
         questions of the person's that were answered."""
         asked = False  # whether the person's message that is gone over was a question
-        for turn in reversed(self._turns):
+        for turn in reversed(self.turns):
             if turn.ran:
                 if self._did(turn):
                     return ""
@@ -372,7 +372,7 @@ class Talk:
         """Whether something that destroys was asked for, or (`plan`) is what the question is about."""
         if plan and say.destroys(self.plan()):
             return True
-        for turn in reversed(self._turns):
+        for turn in reversed(self.turns):
             if not turn.user or say.claims(turn.text) or wish.forges(turn.text):
                 continue
             if not (say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)):

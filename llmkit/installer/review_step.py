@@ -2,8 +2,8 @@
 
     unasked(talk, outcome)      # True: say so, and let the model try again
 
-Three kinds: what this conversation has just made is made a second time because of a "go on"; a partition
-gets another kind of file system than the person named; the kinds of root and home are swapped.
+What this conversation has just made is made a second time because of a "go on"; a partition gets another kind
+of file system than the person named, or another size; the swap partition that was asked for is missing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
+from llmkit.installer.assistant_meant import named as devices
+from llmkit.installer.guard_names import presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_loss import all_new, fresh
@@ -23,9 +25,23 @@ _KNOWN = ("ext4", "ext3", "ext2", "btrfs", "f2fs")
 _PLACED = re.compile(r"\w[\w.]*|/\w[\w/]*|(?<!\S)/(?!\S)")
 _DROPPED = re.compile(  # a kind that is named to say that it is not meant
     r"\b(?:instead of|rather than|not|no|from|was|is|replac\w+|than|but) (?:an? |the )?(?:mkfs\.)?"
-    r"(?:ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)\b"
+    r"(?:ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)\b|"
+    r"\b(?:no|not an?|without(?: an?)?) swap(?: part(?:ition)?)?\b"
 )
 _HOME = "933ac7e1-2eb4-4f13-b844-0e14e2aef915"
+_EFI = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
+_SWAP = ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "82")
+_SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![\w])")
+_PIECE = re.compile(r"[;:\n+&]|[.,](?=\s|$)|\b(?:and|then|but|with|plus)\b")
+_ABOUT = re.compile(  # sizes that are none of a partition, or no more than a bound
+    r"\b(?:least|min\w*|max\w*|up to|about|around|roughly|most|than|more|less|free|leave|left|ram|memory|"
+    r"file|disk|drive|ssd|hdd|stick|was|is)\b|[~<>?]"
+)
+_PLACES = (
+    ("root", re.compile(r"\broot\b|(?<!\S)/(?!\S)")), ("home", re.compile(r"\bhome\b")),
+    ("swap", re.compile(r"\b(?:swap|8200)\b")), ("efi", re.compile(r"\b(?:efi|esp|ef00)\b")),
+)  # fmt: skip
+_SWAP_PART = re.compile(r"\bswap part(?:ition)?\b|\bpart(?:ition)? (?:for|of) swap\b|\b8200\b")
 _NO_DATA = frozenset(  # types of partitions that hold neither the system nor homes: EFI, swap, BIOS boot
     ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f",
      "21686148-6449-6e6f-744e-656564454649", "ef", "82")
@@ -39,7 +55,11 @@ def unasked(talk: Talk, outcome: Outcome) -> bool:
         for event in outcome.events
         if event.kind == "format" and event.device
     }
-    return _again(talk, outcome, made) or _other_kind(talk, outcome.state, made)
+    return (
+        _again(talk, outcome, made)
+        or _other_kind(talk, outcome.state, made)
+        or _other_sizes(talk, outcome)
+    )
 
 
 def _again(talk: Talk, outcome: Outcome, made: dict[str, str]) -> bool:
@@ -63,7 +83,7 @@ def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     if not data:
         return False
     text = kept(talk.said)
-    said = kinds(text)
+    said = kinds(text) or _kind_before(talk)
     if not said:
         return False
     if not said & set(data.values()):
@@ -74,6 +94,74 @@ def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
         for node, role in _roles(talk.state if _there(talk.state, data) else after).items()
         if node in data
     )
+
+
+def _kind_before(talk: Talk) -> set[str]:
+    """The kind that a message before named, when nobody has spoken of kinds or formatted since."""
+    if say.destroys(talk.said) and not say.only_formats(talk.said):
+        return set()  # something new
+    here = presence(talk.state)
+    for turn in reversed(talk.turns):
+        if turn.ran:
+            if re.search(r"\bmkfs", turn.ran):
+                return set()
+            continue
+        if turn.user and any(not here.has(name) for name in devices(turn.text)):
+            continue  # about a machine that is not this one
+        found = kinds(kept(turn.text)) if turn.user else set(_KIND.findall(say.folded(turn.text)))
+        if found:
+            firm = turn.user and len(found) == 1 and not say.doubts(turn.text)
+            return found if firm else set()
+    return set()
+
+
+def _other_sizes(talk: Talk, outcome: Outcome) -> bool:
+    """Whether a new table has none of the sizes that were named, another size where the message says
+    which partition it is for, or no swap partition where one was asked for."""
+    tables = {event.device for event in outcome.events if event.kind == "table"}
+    disks = [disk for disk in outcome.state.disks if disk.path in tables and disk.partitions]
+    if len(disks) != 1:
+        return False
+    text = kept(talk.said)
+    swap = any(part.type in _SWAP for part in disks[0].partitions)
+    if _SWAP_PART.search(say.folded(text)) and not swap:
+        return True
+    sizes = {
+        disk.partition_path(part.number): part.size for disk in disks for part in disk.partitions
+    }
+    whole = [disk.size for disk in talk.state.disks]
+    said, pairs = _sizes(text, whole)
+    if said and not any(_like(one, size) for one in said for size in sizes.values()):
+        return True
+    roles = {role: sizes[node] for node, role in _roles(outcome.state).items() if node in sizes}
+    return any(
+        role in roles and not _like(size, roles[role]) or role == "swap" and not swap
+        for role, size in pairs.items()
+    )
+
+
+def _sizes(text: str, whole: list[int]) -> tuple[list[float], dict[str, float]]:
+    """The sizes of partitions that a text names, and of which partition they are."""
+    said: list[float] = []
+    pairs: dict[str, float] = {}
+    for piece in _PIECE.split(say.folded(text)):
+        found = [
+            float(number.replace(",", ".")) * 1024 ** {"m": 2, "g": 3, "t": 4}[unit]
+            for number, unit in _SIZE.findall(piece)
+        ]
+        if not found or _ABOUT.search(piece):
+            continue
+        found = [one for one in found if not any(_like(one, size) for size in whole)]
+        said += found
+        places = [name for name, pattern in _PLACES if pattern.search(piece)]
+        if len(found) == len(places) == 1:
+            pairs[places[0]] = found[0]
+    return said, pairs
+
+
+def _like(one: float, size: float) -> bool:
+    """Whether two sizes are the same, however a gigabyte is counted."""
+    return abs(one - size) <= 0.11 * size
 
 
 def _there(state: SystemState, nodes: dict[str, str]) -> bool:
@@ -125,6 +213,9 @@ def _roles(state: SystemState) -> dict[str, str]:
     """Which partitions are for the system, and which for homes: by type, else by their order."""
     found: dict[str, str] = {}
     for disk in candidates(state):
+        for part in disk.partitions:
+            if part.type in _EFI or part.type in _SWAP:
+                found[disk.partition_path(part.number)] = "efi" if part.type in _EFI else "swap"
         data = [part for part in disk.partitions if part.type not in _NO_DATA]
         homes = [part for part in data if part.type == _HOME]
         roots = [part for part in data if part.type != _HOME]

@@ -340,7 +340,8 @@ _DISK_WORDS = re.compile(
 )
 _FORMATS = ("format", "reformat", "formatted", "formatting")
 _FILE_SYSTEMS = re.compile(
-    r"\b(?:mkfs(?:\.\w+)?|fmt|mkswap|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|file ?systems?|mount)\b"
+    r"\b(?:(?:mkfs|mksf|mfks)(?:\.\w+)?|fmt|mkswap|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|"
+    r"file ?systems?|mount)\b"
 )
 _NOUN_PARTS = re.compile(
     r"\b(?:partition(?:s)? ?(?:number |no\.? ?|#)?(?:\d+|one|two|three)\b|"
