@@ -40,7 +40,7 @@ PIECES = [
     "do ", "done", "case x in ", "esac", "sudo ", "sh -c ", "eval ", "xargs ", "arch-chroot /mnt ",
     "/dev/sdz", "/dev/sdz1", "/dev/sda", "/dev/nvme9n1", "/dev/vdq2", "LABEL=x", "UUID=1-2", "/mnt",
     "mkfs.ext4 ", "dd if=/dev/zero of=", "wipefs -a ", "sgdisk -Z ", "sgdisk -n 0:0:0 ", "mount ",
-    "f() { ", "coproc ", "exec 3>", "2>&1", "\\\n", "$'\\x41'", "! ", "time ", "[[ ", " ]]",
+    "badblocks -wsv ", "command ", "command -v ", "f() { ", "coproc ", "exec 3>", "2>&1", "\\\n", "$'\\x41'", "! ", "time ", "[[ ", " ]]",
 ]  # fmt: skip
 
 _PLAIN = re.compile(r"[^'\"\\#$`{}\[\]*?~!%^=<]+|(?<=of)=|(?<=if)=")
@@ -58,12 +58,27 @@ _WRITE = re.compile(
 )
 
 
+_DESTROY = re.compile(  # whatever device it is, there or not, and on whatever path
+    r"(?:^|[;&|(\n]|&&|\|\||\bthen |\bdo |\belse |\bsudo |\bnohup |\btime )[ \t]*"
+    r"(?:(?:mkfs(?:\.\w+)?|mkswap|blkdiscard|shred|pvcreate|sgdisk[ \t]+-\w*Z|wipefs[ \t]+-\w*a|"
+    r"badblocks[ \t]+-\w*w\w*)(?:[ \t]+-[\w:+]+)*[ \t]+/dev/[a-z]\w+(?=[\s;&|)]|$)"
+    r"|dd[ \t]+(?:if=/dev/zero[ \t]+)?of=/dev/(?:sd|nvme)\w+(?=[\s;&|)]|$))"
+)
+
+
+def destroys(text: str) -> bool:
+    """Whether a line, plain enough to be read by eye, erases a device."""
+    return _is_plain(text) and _DESTROY.search(text) is not None
+
+
 def writes_to_absent(text: str) -> bool:
     """Whether a line, plain enough to be read by eye, writes to a disk that no state has."""
+    return _is_plain(text) and _WRITE.search(text) is not None
+
+
+def _is_plain(text: str) -> bool:
     plain = all(c.isascii() and (c.isprintable() or c in "\n\t") for c in text)
-    if not plain or "".join(_PLAIN.findall(text)) != text or _TEXT_TOOLS.search(text):
-        return False
-    return _WRITE.search(text) is not None
+    return plain and "".join(_PLAIN.findall(text)) == text and not _TEXT_TOOLS.search(text)
 
 
 def mutate(rng: random.Random) -> str:
@@ -111,13 +126,19 @@ def test_the_detector_finds_plain_writes():
     for line in ("echo mkfs.ext4 /dev/sdz", "lsblk # > /dev/sdz", "mkfs.ext4 /dev/sda",
                  "grep /dev/sdz x", "echo '> /dev/sdz'"):  # fmt: skip
         assert not writes_to_absent(line)
+    for line in ("a || mkfs.ext4 /dev/sda1", "badblocks -wsv /dev/sda", "sgdisk -pZ /dev/sda",
+                 "if a; then dd of=/dev/sda"):  # fmt: skip
+        assert destroys(line)
+    for line in ("badblocks -sv /dev/sda", "command -v mkfs.ext4", "sgdisk -p /dev/sda",
+                 "dd if=/dev/sda", "wipefs /dev/sda"):  # fmt: skip
+        assert not destroys(line)
 
 
 def test_fuzz():
-    """Any string: no exception, bounded time, no write to an absent disk allowed; the effects take
-    it too."""
+    """Any string: no exception, bounded time, no write to an absent disk allowed, nothing that erases a
+    device called harmless; the effects take it too."""
     rng = random.Random(20261124)
-    slowest, slow_text, refused, certain = 0.0, "", 0, 0
+    slowest, slow_text, refused, certain, erasing = 0.0, "", 0, 0, 0
     gc.disable()  # a collection of a whole run's objects would be charged to one string
     try:
         for number in range(COUNT):
@@ -134,13 +155,17 @@ def test_fuzz():
             if writes_to_absent(text):
                 certain += 1
                 assert not verdict.allowed, f"allowed on state {number % len(STATES)}: {text!r}"
+            if destroys(text):
+                erasing += 1
+                assert verdict.danger in ("destructive", "forbidden"), repr(text)
             if number % 2000 == 1999:
                 gc.collect()
     finally:
         gc.enable()
     print(
         f"\n{COUNT} strings: {refused} refused, {certain} write to an absent disk for certain and "
-        f"all are refused; slowest {slowest * 1000:.1f} ms: {slow_text[:100]!r}"
+        f"all are refused, {erasing} erase a device and are called so; "
+        f"slowest {slowest * 1000:.1f} ms: {slow_text[:100]!r}"
     )
     assert slowest < LIMIT, f"{slowest:.2f} s for {slow_text!r}"
-    assert certain > COUNT / 200
+    assert certain > COUNT / 200 and erasing > COUNT / 200
