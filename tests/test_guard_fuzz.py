@@ -40,7 +40,8 @@ PIECES = [
     "do ", "done", "case x in ", "esac", "sudo ", "sh -c ", "eval ", "xargs ", "arch-chroot /mnt ",
     "/dev/sdz", "/dev/sdz1", "/dev/sda", "/dev/nvme9n1", "/dev/vdq2", "LABEL=x", "UUID=1-2", "/mnt",
     "mkfs.ext4 ", "dd if=/dev/zero of=", "wipefs -a ", "sgdisk -Z ", "sgdisk -n 0:0:0 ", "mount ",
-    "badblocks -wsv ", "command ", "command -v ", "f() { ", "coproc ", "exec 3>", "2>&1", "\\\n", "$'\\x41'", "! ", "time ", "[[ ", " ]]",
+    "badblocks -wsv ", "command ", "command -v ",
+    "f() { ", "coproc ", "exec 3>", "2>&1", "\\\n", "$'\\x41'", "! ", "time ", "[[ ", " ]]",
 ]  # fmt: skip
 
 _PLAIN = re.compile(r"[^'\"\\#$`{}\[\]*?~!%^=<]+|(?<=of)=|(?<=if)=")
