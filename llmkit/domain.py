@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from llmkit.errors import ConfigError
 
@@ -65,16 +65,22 @@ class Explanation:
     allowed: bool
 
 
+ObjectionKind = Literal["against", "consent", "which"]
+
+
 @dataclass(frozen=True, slots=True)
 class Objection:
     """Why a command is not proposed.
 
     `text`: what the person gets instead. `again`: the command could never work (it is refused, or
-    fails), so that another answer of the model may do better; when False, the text is the answer.
+    fails), or is not what was asked for, so that another answer of the model may do better; when False,
+    the text is the answer. `kind`: `consent` and `which` ask for a word of the person, and are what
+    `confirm=False` leaves out; `which` leaves open what the command should be about.
     """
 
     text: str
     again: bool
+    kind: ObjectionKind = "against"
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,12 +229,12 @@ def _judged(
         if verdict.allowed:
             return Judged(verdict)
         return Judged(verdict, "guard", verdict.reason, True)
-    found = objection(domain, state, messages, command, confirm=False)
+    found = objection(domain, state, messages, command, confirm=confirm)
+    if not verdict.allowed and (found is None or found.kind != "against"):
+        found = Objection(verdict.reason, True)  # the guard has the last word
     by: RefusedBy = "review" if verdict.allowed else "guard"
-    if found is None and not verdict.allowed:  # the guard has the last word
-        found = Objection(verdict.reason, True)
-    if found is None and confirm:
-        by, found = "confirmation", objection(domain, state, messages, command)
+    if found is not None and found.kind != "against":
+        by = "confirmation"
     return Judged(verdict) if found is None else Judged(verdict, by, found.text, found.again)
 
 

@@ -509,6 +509,26 @@ def test_without_confirmation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "texts", "command", "kind"),
+    [
+        (ONE, ("hello",), SDA_ZAP, "consent"),
+        (FREE, ("is nvme0n1 empty?",), NVME_ZAP, "consent"),
+        (TWO, ("install linux",), NVME_ZAP, "which"),
+        (ONE, ("format it as samsung",), "mkfs.samsung", "consent"),
+        (FREE, ("mount it",), "mount /dev/nvme0n1 /mnt", "against"),
+        (TWO, ("erase sdc",), SDA_ZAP, "against"),
+    ],
+)
+def test_kind(state: SystemState, texts: tuple[str, ...], command: str, kind: str) -> None:
+    """What asks for a word of the person is told apart, and is all that `confirm=False` leaves out."""
+    domain = get_domain("installer")
+    found = objection(domain, state, talk(*texts), command)
+    assert found is not None and found.kind == kind
+    left = objection(domain, state, talk(*texts), command, confirm=False)
+    assert left == (found if kind == "against" else None)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "don't need" + " the old data" * 40 + " zzz",

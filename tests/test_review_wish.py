@@ -70,7 +70,7 @@ WISH = [
     (BARE, ("lay vda out for uefi",), VDA_ZAP),
     (BARE, ("get the disk ready for linux",), VDA_ZAP),
     (BARE, ("use the disk",), VDA_ZAP),
-    (BARE, ("vda: 1G ef00, rest 8300",), VDA_ZAP),
+    (BARE, ("vda: 512M ef00, rest 8300",), VDA_ZAP),
     (BARE, ("vda: esp + root",), VDA_ZAP),
     (BARE, ("show me vda, then partition it",), VDA_ZAP),
     (BARE, ("plan efi and root for me and do it",), VDA_ZAP),

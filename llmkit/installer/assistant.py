@@ -34,8 +34,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
-from llmkit.installer.review import objection, which_disk
-from llmkit.installer.review_refer import candidates
+from llmkit.installer.review import objection
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
 from llmkit.installer.seam import domain
@@ -178,12 +177,8 @@ class Assistant:
     def _reviewed(self, command: str) -> Objection | None:
         """What the review has against a proposal, but for its question for consent: what destroys is
         agreed to by the disk's name. Which of several disks is meant is asked here, too."""
-        found = objection(self.state, self.history, command, confirm=False)
-        if found is not None:
-            return found
-        asked = objection(self.state, self.history, command)
-        several = len(candidates(self.state)) > 1
-        return asked if asked and several and asked.text == which_disk(self.state) else None
+        found = objection(self.state, self.history, command)
+        return found if found is not None and found.kind != "consent" else None
 
     def consider(self, command: str) -> Turn:
         """A command, judged on the machine as it is now: a proposal, or a text that says why not."""

@@ -16,7 +16,7 @@ from llmkit.domain import Explanation, Objection
 from llmkit.installer import review_loss
 from llmkit.installer.assistant_meant import other_device
 from llmkit.installer.explain import explain
-from llmkit.installer.guard import check_command
+from llmkit.installer.guard import Verdict, check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Consent, Talk
@@ -77,6 +77,15 @@ def _objection(
         return _other_step(talk, outcome, command)
     if not confirm or verdict.danger == "read":
         return None
+    try:
+        return _consent(talk, verdict, outcome, command)
+    except Exception:
+        return Objection(_UNKNOWN, True, "consent")
+
+
+def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Objection | None:
+    """The question for consent; None where the conversation shows it, or none is needed."""
+    state = talk.state
     if verdict.danger == "change" and not any(event.kind in _TELLS for event in outcome.events):
         return None
     found = explain(outcome, state, command)
@@ -100,7 +109,8 @@ def _objection(
         if not need:
             unknown = outcome.unmodelled or outcome.opaque
             if verdict.danger == "destructive" and unknown and not outcome.events:
-                return Objection(_UNKNOWN, True)  # mkfs.jfs2: destructive by its name, and of what?
+                # mkfs.jfs2: destructive by its name, and of what?
+                return Objection(_UNKNOWN, True, "consent")
             return None
         done = {event.kind for event in outcome.events}
         files = "remove" in done and not done & set(_WORK)
@@ -109,10 +119,10 @@ def _objection(
     if consent is Consent.given:
         return None
     if consent is Consent.which:
-        return Objection(which_disk(state), False)
+        return Objection(which_disk(state), False, "which")
     if consent is Consent.leave:
-        return Objection(f"All right, {_names(need)} stays as it is.", False)
-    return Objection(text, False)
+        return Objection(f"All right, {_names(need)} stays as it is.", False, "consent")
+    return Objection(text, False, "consent")
 
 
 def _worked_on(outcome: Outcome, found: Explanation, state: SystemState) -> set[str]:
