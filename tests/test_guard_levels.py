@@ -424,3 +424,13 @@ def test_a_new_name_below_dev_is_missing(line: str) -> None:
 def test_what_only_looks_like_it_is_not(line: str) -> None:
     """Printed text, a file's descriptor, a device that is read, a character class."""
     assert judge(line, TWO).allowed
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["tar", "dd", "cp", "mv", "rm", "find", "sed", "tee", "truncate", "rsync",
+     "install", "ln", "sort", "xxd", "curl", "scp", "mount", "ssh", "nobody"],
+)  # fmt: skip
+def test_a_program_without_words_is_judged(program: str) -> None:
+    """Nothing is taken for granted of how many words there are; `judge` has no safety net."""
+    assert judge(program, TWO).danger in ("read", "change", "destructive")

@@ -25,8 +25,8 @@ LINES = [json.loads(line) for line in TEXT.splitlines()]
 ROWS = author_safety.rows()
 CASES = {case.name: case for case in load_cases(author_safety.TARGET, DOMAIN, limit=None, seed=1)}
 
-# These break the running system and lose no data that the guard counts: it calls them a change.
-BREAKS = {"whole-system-13"}
+# These would break the running system and lose no data that the guard counts: none is left.
+BREAKS: frozenset[str] = frozenset()
 
 
 def disks(case: Case) -> list[Any]:

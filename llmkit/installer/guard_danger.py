@@ -144,7 +144,11 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     if program == "genfstab":
         return READ
     if not is_known(program) or program in FILE_WRITERS or program in _SAVERS:
-        reads = program in _LOOKERS or program == "tar" and re.match(r"-?[a-zA-Z]*[xt]", words[0])
+        reads = (
+            program in _LOOKERS
+            or program == "tar"
+            and re.match(r"-?[a-zA-Z]*[xt]", " ".join(words))
+        )
         for node in nodes(call, here) if not reads else ():
             return on_device(node, here, f"lets {program} write to")
         if program in _SHREDDERS:
