@@ -15,7 +15,7 @@ from llmkit.installer.review_wish import (
 )
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
-from tests.test_review import FREE, NVME_ZAP, ZAP, machine, talk
+from tests.test_review import FREE, NVME_ZAP, ONE, PLAN, SDA_ZAP, TWO, ZAP, machine, talk
 
 BLANK = {"name": "vda", "size": 40 << 30, "model": ""}
 BARE, PAIR = machine(BLANK), machine(BLANK, {**BLANK, "name": "vdb", "size": 80 << 30})
@@ -64,6 +64,19 @@ NO_WISH = [
             "well, vda"), VDA_ZAP),
 ]  # fmt: skip
 
+WHICH = ("install linux", "Which disk shall I erase: /dev/sda or /dev/nvme0n1?")
+
+# a loss: who wants to look first, or reports an error, has not agreed
+LOSS = [
+    (TWO, (*WHICH, "sda. List it first"), SDA_ZAP),
+    (TWO, (*WHICH, "sda, show me what is there"), SDA_ZAP),
+    (TWO, ("install linux", PLAN, "yes. show me sda"), SDA_ZAP),
+    (ONE, ("formatting sda gave an error",), SDA_ZAP),
+    (ONE, ("plan the partitions of sda",), SDA_ZAP),
+    (ONE, ("what is wipefs", "A tool; I run it on a disk that you name.", "run wipefs"),
+     "wipefs -a /dev/sda"),
+]  # fmt: skip
+
 # and where somebody did
 WISH = [
     (BARE, ("put linux on vda",), VDA_ZAP),
@@ -89,6 +102,9 @@ WISH = [
     (LAID, (*LAID_TALK, "mkfs failed, try it again"), MKFS),
     (LAID, (*LAID_TALK, "k, mksf"), MKFS),
     (LAID, (*LAID_TALK, "that gave an error. Format both"), MKFS),
+    (TWO, (*WHICH, "sda"), SDA_ZAP),
+    (ONE, ("show me sda, then erase it",), SDA_ZAP),
+    (ONE, ("mkfs on sda gave an error, erase sda",), SDA_ZAP),
     (FREE, ("wipefs on nvme0n1",), "wipefs -a /dev/nvme0n1"),
     (FREE, ("nvme0n1: gpt", f"$ {NVME_ZAP}", "wipefs again, please"), "wipefs -a /dev/nvme0n1"),
     (BARE, ("run wipefs on the disk",), "wipefs -a /dev/vda"),
@@ -96,7 +112,7 @@ WISH = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "texts", "command"), NO_WISH)
+@pytest.mark.parametrize(("state", "texts", "command"), [*NO_WISH, *LOSS])
 def test_nobody_wished_for_it(state: SystemState, texts: tuple[str, ...], command: str) -> None:
     """Without a wish there is a question, and "yes" to it makes the same command pass."""
     domain = get_domain("installer")

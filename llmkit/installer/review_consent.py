@@ -124,7 +124,7 @@ class Talk:
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
         rest = wish.wishes(kept)
-        if not rest or self._unheard(kept):
+        if not rest or self._unheard(kept) or wish.looks(kept) and not say.destroys(rest):
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
         if not refs and say.path_goes(kept):
@@ -143,7 +143,7 @@ class Talk:
             return self._referred(refs, need)
         if refs.sure and refs and self._asked_which() and self._wished():
             return Consent.given
-        return self._answered(rest, refs, need, nodes, table)
+        return self._answered(kept, refs, need, nodes, table)
 
     def _answered(
         self, kept: str, refs: Refs, need: set[str], nodes: set[str], table: bool
@@ -220,6 +220,8 @@ class Talk:
             if self._of_nothing(rest, refs):
                 return Consent.ask
         elif not wish.sets_up(rest):
+            if wish.looks(kept):
+                return Consent.ask
             going = files or self._firm or self._wished_before()
             if not (going and self._goes_on(rest)):
                 return Consent.ask
@@ -373,13 +375,13 @@ class Talk:
         if plan and say.destroys(self.plan()):
             return True
         for turn in reversed(self.turns):
-            if not turn.user or say.claims(turn.text) or wish.forges(turn.text):
-                continue
-            if not (say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)):
+            if turn.user and not (
+                say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)
+            ):
                 kept = self._kept(say.own_words(turn.text), frozenset())
                 if not kept:
                     return False  # refused since
-                if say.destroys(kept):
+                if say.destroys(kept) and not (say.claims(kept) or wish.forges(turn.text)):
                     return True
         return False
 

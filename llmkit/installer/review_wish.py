@@ -94,6 +94,11 @@ def wishes(text: str) -> str:
     return ", ".join(clause for clause in say.clauses(text) if not _idle(clause))
 
 
+def looks(text: str) -> bool:
+    """Whether a clause of a message wants to see something."""
+    return any(_LOOKS.match(clause) for clause in say.clauses(text))
+
+
 @lru_cache(maxsize=8192)
 def plans(text: str) -> bool:
     """Whether a text wants a plan, and no deed yet."""
