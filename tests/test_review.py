@@ -436,7 +436,8 @@ def test_agreement(text: str) -> None:
     "text",
     ["no", "nope", "yes, but the other one", "yes?", "maybe", "not yet", "wait", "why", "show me first",
      "good question", "I don't want it erased", "keep it", "what does that mean", "yes if it is safe?",
-     "ok but keep windows", "please explain", "never", "don't", "hold on, yes"],
+     "ok but keep windows", "please explain", "never", "don't", "hold on, yes",
+     "nothing", "do nothing", "nothing more", "no, nothing more", "nothing else"],
 )  # fmt: skip
 def test_no_agreement(text: str) -> None:
     """These do not."""

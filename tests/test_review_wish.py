@@ -101,6 +101,8 @@ WISH = [
     (LAID, (*LAID_TALK, "continue with the plan"), MKFS),
     (LAID, (*LAID_TALK, "mkfs failed, try it again"), MKFS),
     (LAID, (*LAID_TALK, "k, mksf"), MKFS),
+    (LAID, (*LAID_TALK, "ext4 on vda2, nothing more"), "mkfs.ext4 -F /dev/vda2"),
+    (LAID, (*LAID_TALK, "format vda2. Nothing else."), "mkfs.ext4 -F /dev/vda2"),
     (LAID, (*LAID_TALK, "that gave an error. Format both"), MKFS),
     (TWO, (*WHICH, "sda"), SDA_ZAP),
     (ONE, ("show me sda, then erase it",), SDA_ZAP),

@@ -95,6 +95,7 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"nothing (?:on (?:it|there|\S+) |there |in it )?(?:has to|needs to|must|should|shall) "
     r"(?:be \w+|stay|remain|survive)|"
     r"nothing (?:important|on it|there|to lose|worth|is on it|i need|that matters|valuable|to (?:keep|save))|"
+    r"nothing (?:more|else|further|besides)(?= ?(?:$|[.,;!]))|"
     r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
     r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*|never mind the|"
     r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
