@@ -124,6 +124,34 @@ def test_a_step_of_an_installation_is_a_change(line: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "wanted"), [
+    ("fallocate -l 2G /mnt/swapfile && chmod 600 /mnt/swapfile && mkswap /mnt/swapfile", "change"),
+    ("cd /mnt && mkswap ./swapfile", "change"), ("arch-chroot /mnt mkswap /swapfile", "change"),
+    ("mkswap /mnt/home/ann/thesis.odt", "destructive"), ("mkswap /mnt/srv/db", "destructive"),
+    ("arch-chroot /mnt mkswap /srv/db", "destructive"), ("mkswap $file", "refused"),
+    ("mkswap /dev/nvme0n1p1", "destructive"), ("cd /dev && mkswap ./nvme0n1p1", "destructive"),
+    ("mkswap /mnt/swapfile /dev/nvme0n1p1", "destructive"),
+])  # fmt: skip
+def test_a_new_swap_file_loses_nothing(line: str, wanted: str) -> None:
+    """It does where the file or the partition was there before."""
+    verdict = judge(line, OLD)
+    assert (verdict.danger if verdict.allowed else "refused") == wanted, verdict.reason
+
+
+@pytest.mark.parametrize(("line", "allowed"), [
+    ("printf 'UUID=%s / ext4 defaults 0 1\\n' \"$(blkid -s UUID -o value /dev/nvme0n1p2)\" "
+     "> /mnt/etc/fstab", True),
+    ("printf 'UUID=%s / ext4\\n/dev/sdz1 /home ext4\\n' \"$(blkid -s UUID -o value /dev/nvme0n1p2)\" "
+     "> /mnt/etc/fstab", False),
+    ("printf 'UUID=%s / ext4\\n' \"$(blkid -s UUID -o value /dev/sdz1)\" > /mnt/etc/fstab", False),
+    ("printf 'UUID=%s / ext4\\n' 1234-dead > /mnt/etc/fstab", False),
+    ("echo 'UUID=%s / ext4' > /mnt/etc/fstab", False),
+])  # fmt: skip
+def test_a_place_in_printfs_format_is_no_name(line: str, allowed: bool) -> None:
+    """What a command prints comes there; a name beside it must still be there."""
+    assert judge(line, TARGET).allowed == allowed
+
+
+@pytest.mark.parametrize(("line", "wanted"), [
     (": > /etc/fstab", "destructive"), ("rm /home/ann/thesis.odt", "destructive"),
     ("rm /boot/vmlinuz", "destructive"), ("echo x > /etc/hostname", "change"),
     (": > /var/log/syslog", "change"), (": > /tmp/x", "change"), ("lsblk > /root/disks.txt", "change"),

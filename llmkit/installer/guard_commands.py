@@ -46,6 +46,7 @@ from llmkit.installer.guard_tools import (
     is_disk_tool,
     is_installed_path,
 )
+from llmkit.installer.interpret_text import printf
 from llmkit.installer.interpret_types import Opened, SimpleCommand
 from llmkit.installer.shell import ShellSyntaxError, parse
 from llmkit.installer.shell_ast import Simple
@@ -378,6 +379,9 @@ class Inspector:
             text = "\n".join(
                 " ".join(piece for piece in word.fragments if piece) for word in command.argv[1:]
             )
+            known = tuple(word for word in call.args if word is not None)
+            if call.program == "printf" and len(known) == len(call.args):
+                text = printf(known) or text
         elif call.program in TEXT_FILTERS and call.stdin:
             text = call.stdin
         else:
@@ -386,6 +390,8 @@ class Inspector:
         if not found:
             return
         absent = self._absent(found, here)
+        if call.program == "printf" and None in call.args:  # UUID=%s of what a command prints
+            absent = [name for name in absent if not name.endswith("=%s")]
         if not absent:
             return
         targets = [r.target.text for r in command.redirects if r.writes and r.target]

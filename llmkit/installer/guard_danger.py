@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from llmkit.installer import vfs
+from llmkit.installer import guard_files, vfs
 from llmkit.installer.guard_devices import Call, awk_acts, awk_program_index, sed_scripts
 from llmkit.installer.guard_filetools import files, writer
 from llmkit.installer.guard_levels import disk_level
@@ -106,7 +106,7 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
     if program == "command":  # what it runs was taken out of it: `command -v` alone comes here
         return READ
     if is_disk_tool(program):
-        return _disk_tool(call, here)
+        return _disk_tool(call, here, root)
     if program in ("sed", "gsed"):
         edits = any(re.fullmatch(r"-[nErsuzb]*i.*|--i.*", w) for w in words)
         scripts = sed_scripts(args)
@@ -186,11 +186,17 @@ def _outputs(program: str, words: list[str]) -> list[str]:
     return [path for path in found if path]
 
 
-def _disk_tool(call: Call, here: Presence) -> Danger:
+def _disk_tool(call: Call, here: Presence, root: str) -> Danger:
     level, verb = disk_level(call)
     found = nodes(call, here)
     if level == "read":
         return READ
+    if call.program == "mkswap" and not found:
+        last = call.args[-1] if call.args else None  # a file, where nothing else stands behind it
+        if last and "/" in last and not last.startswith(("-", "/dev/")):
+            full = guard_files.placed(last, call.cwd, root)
+            if not guard_files.was_there(full, here.state):
+                return Danger("change", f"makes {full} a swap file")
     if call.program in ("vgcreate", "vgextend"):  # what is no LVM volume yet becomes one
         held = [vfs.signature(here.state, node) for node in found]
         if any(mark is None or mark.kind != "LVM2_member" for mark in held):
