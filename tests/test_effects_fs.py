@@ -391,11 +391,18 @@ def test_copying_needs_a_mounted_target() -> None:
     offline = machine(network=False)
     assert "network" in refused("pacstrap -K /mnt base", *MOUNTED, state=offline)[1]
     for line in (
-        "pacstrap -K /mnt base", "rsync -aAXH / /mnt", "cp -ax / /mnt",
+        "pacstrap -K /mnt base", "rsync -aAXH / /mnt", "cp -ax / /mnt", "cp -a /* /mnt",
+        "rsync -a --exclude=/dev/* --exclude=/proc/* / /mnt", "rsync -a /* /mnt",
+        "cp -a /run/archiso/airootfs/* /mnt",
         "cp -a /run/archiso/airootfs/. /mnt", "debootstrap bookworm /mnt",
         "unsquashfs -f -d /mnt /run/archiso/bootmnt/arch/x86_64/airootfs.sfs",
     ):  # fmt: skip
         assert after(*MOUNTED, line).tree("/dev/sda2").system, line
+    assert "directory" in refused("cp /* /mnt", *MOUNTED)[1]
+    assert refused("cp -a /* /mnt")[0] == 1  # nothing is mounted there
+    for line in ("cp -a /srv/* /mnt", "cp -a /e* /mnt", "rsync -a /home/*/* /mnt"):
+        outcome = run_command(line, after(*MOUNTED))
+        assert outcome.opaque and not outcome.state.tree("/dev/sda2").system, line
     state = after(*MOUNTED, "rsync -a /run/archiso/airootfs /mnt/")  # no slash: a directory in /mnt
     assert not state.tree("/dev/sda2").system
 

@@ -133,6 +133,11 @@ def machine() -> SystemState:
         ("/mnt/*", [None]),
         ("*.txt", [None]),
         ("'/dev/sd*'", ["/dev/sd*"]),
+        ("--exclude=/dev/*", ["--exclude=/dev/*"]),  # no file is called so
+        ("--exclude={/dev/*,*.iso}", ["--exclude=/dev/*", "--exclude=*.iso"]),
+        ("--exclude=$X/*", [None]),
+        ("-*", [None]),  # a file may be called -rf
+        ("exclude=/mnt/*", [None]),
     ],
 )
 def test_patterns_over_devices(pattern: str, expected: list[str | None]) -> None:

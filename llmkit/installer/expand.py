@@ -47,6 +47,7 @@ _DYNAMIC = frozenset((  # bash gives these values of its own, whatever the line 
     "BASH_SUBSHELL", "COMP_WORDBREAKS", "OPTIND", "OPTARG",
 ))  # fmt: skip
 _ACTIVE = re.compile(r"[*?\[]")
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*[=/]")  # before a pattern: an option with a value
 _SPACE = " \t\n"
 _INTEGER = re.compile(r"(?<![0-9A-Za-z_])(?:0|[1-9][0-9]{0,17})(?![0-9A-Za-z_])")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -203,6 +204,8 @@ def _match(segments: list[Segment], scope: Scope) -> list[Expanded]:
     if found is None:
         fragments = _word([(None if active else text, active) for text, active in segments])
         pattern = "".join(text or "" for text, _ in segments)
+        if _OPTION.match(pattern) and scope.env.get("\0glob", True):
+            return [known(pattern)]  # --exclude=/dev/*: no file is called so, and bash leaves it
         return [Expanded(None, fragments.fragments, True, pattern)]
     return [known(path) for path in found]
 

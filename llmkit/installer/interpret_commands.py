@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 from llmkit.installer import vfs
+from llmkit.installer.effects.copy import is_system
 from llmkit.installer.effects.registry import (
     EFFECTS,
     Argv,
@@ -43,6 +44,7 @@ from llmkit.installer.shell_ast import (
     Word,
 )
 from llmkit.installer.shell_words import ASSIGNMENT
+from llmkit.installer.state import SystemState
 
 MAX_DEPTH = 20
 MAX_COMMANDS = 2000
@@ -443,12 +445,15 @@ class Runner(Redirections):
             return
         args: list[str] = []
         for word in command.argv[1:]:
-            if word.text is None:
+            text = word.text
+            if text is None and name in ("cp", "rsync"):
+                text = _all_of_a_system(word, state, command.root)
+            if text is None:
                 self.opaque.append(command.text)
                 world.status = None
                 world.write(None)
                 return
-            args.append(word.text)
+            args.append(text)
         env = tuple((k, v.text) for k, v in command.assignments if v.text is not None)
         made = effect(state, Argv(name, tuple(args), stdin, command.root, env))
         if isinstance(made, Result):
@@ -457,6 +462,17 @@ class Runner(Redirections):
             self.events.extend(made.events)
         else:
             world.state, world.status = made, 0
+
+
+def _all_of_a_system(word: Expanded, state: SystemState, root: str) -> str | None:
+    """`/*`: a pattern for all that is in the root of a system, which cp and rsync copy whole."""
+    pattern = word.pattern
+    if pattern is None or not pattern.startswith("/") or not pattern.endswith("/*"):
+        return None
+    folder = pattern[:-1]
+    if any(char in folder for char in "*?["):
+        return None
+    return pattern if is_system(state, folder, root) else None
 
 
 def _all_words(node: Simple) -> list[Word]:

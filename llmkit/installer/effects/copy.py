@@ -126,7 +126,7 @@ def _copy_one(
         return
     if vfs.device(state, source) is None and vfs.exists(state, source, root) is False:
         raise CommandFailed(f"{program}: {vfs.absolute(source, root)} does not exist")
-    if vfs.is_dir(state, source, root) and not tree:
+    if not tree and (vfs.is_dir(state, source, root) or source.endswith("/*")):
         raise CommandFailed(f"{program}: {source} is a directory; -r would copy it")
     target = into
     is_dir = vfs.is_dir(state, into, root)
