@@ -10,6 +10,7 @@ import pytest
 from llmkit.installer import vfs
 from llmkit.installer.effects.getopt import parse
 from llmkit.installer.effects.registry import CommandFailed
+from llmkit.installer.interpret_paths import placed
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
@@ -405,6 +406,56 @@ def test_copying_needs_a_mounted_target() -> None:
         assert outcome.opaque and not outcome.state.tree("/dev/sda2").system, line
     state = after(*MOUNTED, "rsync -a /run/archiso/airootfs /mnt/")  # no slash: a directory in /mnt
     assert not state.tree("/dev/sda2").system
+
+
+@pytest.mark.parametrize(("line", "wanted"), [
+    ("rm -rf ann -- -x", "rm -rf /mnt/ann -- /mnt/-x"), ("rm -rf .", "rm -rf /mnt/."),
+    ("rmdir a/../b", "rmdir /mnt/b"), ("rm /etc/x", "rm /etc/x"), ("unlink x", "unlink /mnt/x"),
+    ("mkdir -p -m 755 a b/", "mkdir -p -m 755 /mnt/a /mnt/b/"), ("mkdir -pm755 a", "mkdir -pm755 /mnt/a"),
+    ("mkdir --mode 755 a", "mkdir --mode 755 /mnt/a"), ("touch -d now a", "touch -d now /mnt/a"),
+    ("cp -a a /x b", "cp -a /mnt/a /x /mnt/b"), ("cp -t d a", "cp -t /mnt/d /mnt/a"),
+    ("cp -td a", "cp -t/mnt/d /mnt/a"), ("mv --target-directory=d a", "mv --target-directory=/mnt/d /mnt/a"),
+    ("install -Dm644 a b", "install -Dm644 /mnt/a /mnt/b"), ("cp -a . /x", "cp -a /mnt/. /x"),
+    ("ln -sf ../a b", "ln -sf ../a /mnt/b"), ("ln a b", "ln /mnt/a /mnt/b"), ("ln -s ../a", "ln -s ../a"),
+    ("ln -s a -t d", "ln -s a -t /mnt/d"), ("chmod 600 a", "chmod 600 /mnt/a"),
+    ("chmod -x a", "chmod -x /mnt/a"), ("chmod -R u+x a", "chmod -R u+x /mnt/a"),
+    ("chown -R ann:ann a", "chown -R ann:ann /mnt/a"), ("tee -a a", "tee -a /mnt/a"), ("tee -", "tee -"),
+    ("sed -i s/a/b/ f", "sed -i s/a/b/ /mnt/f"), ("sed -ie s/a/b/ f", "sed -ie s/a/b/ /mnt/f"),
+    ("sed -i -e s/a/b/ f g", "sed -i -e s/a/b/ /mnt/f /mnt/g"), ("truncate -s 0 a", "truncate -s 0 /mnt/a"),
+    ("mount /dev/sda1 boot", "mount /dev/sda1 /mnt/boot"), ("mount -t proc proc proc", "mount -t proc proc /mnt/proc"),
+    ("mount --bind a b", "mount --bind /mnt/a /mnt/b"), ("mount -L root .", "mount -L root /mnt"),
+    ("mount LABEL=root", "mount LABEL=root"), ("umount boot/", "umount /mnt/boot"),
+    ("dd if=a of=b bs=1M", "dd if=/mnt/a of=/mnt/b bs=1M"), ("useradd ann", "useradd ann"),
+])  # fmt: skip
+def test_which_words_are_paths(line: str, wanted: str) -> None:
+    """Operands and -t DIR; no option's value, mode, owner, script, nor what a symbolic link holds."""
+    program, *words = line.split()
+    assert " ".join((program, *placed(program, tuple(words), "/mnt"))) == wanted
+
+
+def test_the_current_directory() -> None:
+    """File tools work where `cd` went, in a chroot too; `chroot` itself starts at its root."""
+    base = (*COPIED, "mkdir -p /mnt/home/ann /mnt/home/bob /home/ann")
+    state = after(*base, "cd /mnt/home && rm -rf ann && touch x")
+    assert vfs.is_dir(state, "/mnt/home/ann") is False and vfs.is_dir(state, "/mnt/home/bob")
+    assert vfs.is_dir(state, "/home/ann") and vfs.exists(state, "/mnt/home/x")
+    state = after(*base, "cd /mnt; arch-chroot /mnt sh -c 'cd home && rm -r ann'")
+    assert vfs.is_dir(state, "/mnt/home/ann") is False and vfs.is_dir(state, "/home/ann")
+    state = after(*base, "cd /mnt/home && chroot /mnt rm -r home/bob")
+    assert vfs.is_dir(state, "/mnt/home/bob") is False
+    lines = ("mkfs.vfat -F 32 /dev/sda1", "mkfs.ext4 -F /dev/sda2", "mount /dev/sda2 /mnt")
+    state = after(*lines, "cd /mnt && mkdir -p boot/efi && cd boot && mount /dev/sda1 efi")
+    mount = state.mounted_at("/mnt/boot/efi")
+    assert mount is not None and mount.source == "/dev/sda1"
+    state = after(*lines, "cd /mnt && mkdir -p boot/efi", "mount /dev/sda1 /mnt/boot/efi")
+    assert state.mounted_at("/mnt/boot/efi")
+    state = after("(cd /mnt && mkdir a) && mkdir /b")
+    assert vfs.is_dir(state, "/mnt/a") and vfs.is_dir(state, "/b")
+    state = after(
+        *COPIED, "cd /mnt/etc && echo box | tee hostname > /dev/null && sed -i s/box/two/ hostname"
+    )
+    assert vfs.read_text(state, "/mnt/etc/hostname") == "two\n"
+    assert "/srv/x" in refused("cd /srv && mkdir x && mkdir x")[1]
 
 
 def test_accounts() -> None:

@@ -25,6 +25,7 @@ from llmkit.installer.expand import (
     normalise,
 )
 from llmkit.installer.interpret_builtins import BUILTINS, child_environment
+from llmkit.installer.interpret_paths import placed
 from llmkit.installer.interpret_redirects import Redirections
 from llmkit.installer.interpret_special import SPECIAL
 from llmkit.installer.interpret_types import (
@@ -281,6 +282,9 @@ class Runner(Redirections):
             root=root,
             wrappers=wrappers,
         )
+        if peeled.root is not None and command.cwd != "":  # chroot goes to its root
+            inner = replace(inner, cwd="/")
+        elsewhere = peeled.root is not None or root != self.root
         if peeled.kind == "command" and peeled.argv:
             if peeled.name == "exec":
                 after = self.dispatch(inner, worlds)
@@ -311,7 +315,7 @@ class Runner(Redirections):
                 world.enter()
                 world.env = child_environment(world.env, given, clean=peeled.clean)
                 world.env["@"] = arguments
-                if peeled.root is not None:
+                if elsewhere:
                     world.env["PWD"] = "/"
                 if peeled.kind == "stdin":
                     world.stdin = ""
@@ -455,7 +459,9 @@ class Runner(Redirections):
                 return
             args.append(text)
         env = tuple((k, v.text) for k, v in command.assignments if v.text is not None)
-        made = effect(state, Argv(name, tuple(args), stdin, command.root, env))
+        cwd = world.env.get("PWD", "") if command.root == self.root else "/"  # chroot goes to /
+        words = placed(name, tuple(args), cwd) if isinstance(cwd, str) and cwd else tuple(args)
+        made = effect(state, Argv(name, words, stdin, command.root, env))
         if isinstance(made, Result):
             world.state, world.status = made.state, made.status
             world.write(made.stdout)
