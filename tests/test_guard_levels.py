@@ -85,6 +85,13 @@ LOST_OF_OLD = (
     "mv /tmp/passwd /mnt/etc/", "cp /tmp/group /mnt/etc/group", "sort -o /mnt/etc/passwd /tmp/p",
     "echo x > /mnt/home/ann/thesis.odt", "mv /tmp/x.odt /mnt/home/ann/thesis.odt",
     "cp /tmp/x.odt /mnt/home/ann/thesis.odt", "rm /mnt/etc/passwd", "rm /mnt/boot/vmlinuz",
+    "ln -sf /tmp/x /mnt/etc/shadow", "ln -snf /tmp/x /mnt/home/ann/thesis.odt", "ln -f /tmp/passwd /mnt/etc/",
+    "arch-chroot /mnt ln -sf /tmp/x /etc/shadow", "wget -O /mnt/etc/shadow http://h/x",
+    "wget -qO/mnt/etc/shadow http://h/x", "wget --output-document=/mnt/etc/passwd http://h/x",
+    "cd /mnt/etc && curl -fsSLo passwd http://h/x", "curl --output /mnt/home/ann/a.odt http://h/x",
+    "sed -i d /mnt/etc/passwd", "sed -i '1,$d' /mnt/etc/fstab", "sed -i -e '/.*/d' /mnt/etc/fstab",
+    "cd /mnt && sed -i d etc/fstab", "mv /mnt/home/ann/thesis.odt /dev/null",
+    "cd /mnt/home/ann && mv -f thesis.odt /dev/null",
     "rm /mnt/boot/*", "rm -f /mnt/boot/efi/EFI/BOOT/BOOTX64.EFI", "rm /mnt/home/ann/thesis.odt",
     "unlink /mnt/home/ann/thesis.odt", "rm /mnt/etc/*", "rm /media/data/*.jpg", "rm /media/data/a.jpg",
 )  # fmt: skip
@@ -98,6 +105,13 @@ STEPS = (  # what installing, and mending, is made of
     "cp /usr/lib/x.efi /mnt/boot/efi/EFI/BOOT/BOOTX64.EFI", "cp /etc/resolv.conf /mnt/etc/resolv.conf",
     "rm /mnt/etc/hostname", "rm /mnt/home/ann/.bash_history", "rm /mnt/var/cache/*", "rm /mnt/swapfile",
     "rm /mnt/etc/*.bak", "ln -sf /usr/share/zoneinfo/UTC /mnt/etc/localtime", "sed -i s/a/b/ /mnt/etc/fstab",
+    "ln -s /tmp/x /mnt/etc/shadow", "ln -sfb /tmp/x /mnt/etc/shadow",
+    "ln -sfn ../run/systemd/resolve/stub-resolv.conf /mnt/etc/resolv.conf",
+    "ln -sf /dev/null /mnt/etc/systemd/system/x.service", "wget -O /mnt/root/x.deb http://h/x",
+    "wget -qO- http://h/x", "curl -fsSL http://h/x -o /mnt/etc/apt/keyrings/x.asc", "curl -O http://h/passwd",
+    "sed -i.bak d /mnt/etc/passwd", "sed -i 3d /mnt/etc/fstab", "sed -i /swap/d /mnt/etc/fstab",
+    "sed -i '$d' /mnt/etc/fstab", "mv /mnt/etc/hostname /tmp/", "mv /mnt/etc/hostname /dev/null",
+    "tar czf /tmp/x.tgz /mnt/home", "zip -r /tmp/x.zip /mnt/home",
     "ls 2> /mnt/etc/x", "{ echo a; } > /mnt/etc/motd", "> x.txt", "install -Dm644 /tmp/x /mnt/etc/x.conf",
 )  # fmt: skip
 
@@ -174,6 +188,8 @@ def test_an_installed_system_is_one_that_was_there(line: str, wanted: str) -> No
     ("chmod -R 0 /mnt/*", "forbidden"), ("rm -rf /mnt/e*", "destructive"),
     ("rsync -a --del /x/ /mnt/home/", "destructive"),
     ("rsync -a --remove-source-files /mnt/home/ /x/", "destructive"),
+    ("tar czf /tmp/x.tgz --remove-files /mnt/home", "destructive"),
+    ("zip -rm /tmp/x.zip /mnt/home", "destructive"), ("zip --move /tmp/x.zip /mnt/a", "destructive"),
     ("rsync -a /mnt/home/ /x/", "change"), ("find /mnt/home -name x -exec ls {} +", "change"),
     ("find /mnt/home -name x", "read"),
 ])  # fmt: skip

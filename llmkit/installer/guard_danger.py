@@ -57,6 +57,7 @@ __all__ = [
 _FILE_TOOLS = frozenset(
     "rm find shred chmod chown chgrp mv unlink rmdir rsync".split()
 )  # their operands are files, and devices among them
+_SED_DELETES_ALL = re.compile(r"\s*(1\s*,\s*\$|/(\^|\$|\^?\.\*\$?)/)?\s*d\s*;?\s*")
 _SED_WRITES = re.compile(r"(?:^|[;}/\d$\s]|/[gIp\d]*)[wW]\s*(/[^\s;}]+)")
 
 
@@ -115,7 +116,12 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
         writes = [path for text in texts for path in _SED_WRITES.findall(text)]
         for node in nodes(replace(call, args=(*edited, *writes)), here):
             return on_device(node, here, "overwrites")
-        return Danger("change", "edits a file") if edits or writes else READ
+        worst = Danger("change", "edits a file") if edits or writes else READ
+        if "-i" in words or "--in-place" in words:  # no copy is kept, as -i.bak would
+            if len(texts) == 1 and _SED_DELETES_ALL.fullmatch(texts[0]):
+                for file in (w for w in edited if w and not w.startswith("-")):
+                    worst = worse(worst, replaced(file, call.cwd, here.state, root, empty=True))
+        return worst
     if program in ("awk", "gawk", "mawk"):
         index = awk_program_index(args)
         acts = index is None or awk_acts(args[index])
@@ -153,6 +159,15 @@ def danger_of(call: Call, here: Presence, root: str = "") -> Danger:
             return on_device(node, here, f"lets {program} write to")
         if program in _SHREDDERS:
             return Danger("destructive", "deletes files for good")
+        if any(
+            _PACKS_AND_DELETES[program].fullmatch(w) for w in words if program in _PACKS_AND_DELETES
+        ):
+            return Danger("destructive", "deletes the files that it packs")
+        worst = Danger("change", f"runs {program}" if program else "")
+        for output in _outputs(program, words) if program in _SAVERS else ():
+            if output != "-":
+                worst = worse(worst, replaced(output, call.cwd, here.state, root))
+        return worst
     return Danger("change", f"runs {program}" if program else "")
 
 
@@ -163,7 +178,13 @@ _LOOKERS = frozenset(  # unknown otherwise; they read the device that they are h
     "sg_readcap lsscsi fatcat disktype ioping fio_read biosdecode isoinfo minfo".split()
 )
 _SHREDDERS = frozenset("wipe srm sfill sswap scrub secure-delete".split())
-_OUTPUTS = {  # readers' options whose value they write
+_PACKS_AND_DELETES = {
+    "tar": re.compile(r"--remove-f\w*"), "bsdtar": re.compile(r"--remove-f\w*"),
+    "zip": re.compile(r"-[a-zA-Z]*m[a-zA-Z]*|--move"), "7z": re.compile("-sdel"),
+}  # fmt: skip
+_OUTPUTS = {  # options whose value they write, of readers and downloaders
+    "wget": ("-O", "--output-document"), "curl": ("-o", "--output"), "openssl": ("-out",),
+    "gpg": ("-o", "--output"),
     "sort": ("-o", "--output"), "tree": ("-o",), "less": ("-o", "-O", "--log-file", "--LOG-FILE"),
     "history": ("-w", "-a"), "dmidecode": ("--dump-bin",), "hwinfo": ("--log",),
 }  # fmt: skip

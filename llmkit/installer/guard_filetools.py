@@ -55,7 +55,12 @@ def writer(call: Call, here: Presence, root: str) -> Danger:
             node = here.resolve(canonical(output, call.roots))
             if node:
                 return on_device(node, here, "puts something else in the place of")
-        return Danger("change", "makes a link")
+        worst = Danger("change", "makes a link")
+        forced = any(re.fullmatch(r"-[a-zA-Z]*f[a-zA-Z]*|--force", w) for w in words)
+        kept = any(re.fullmatch(r"-[a-zA-Z]*[ib]\w*|--(inter|backup).*", w) for w in words)
+        for output in outputs if forced and not kept else ():
+            worst = worse(worst, replaced(output, call.cwd, here.state, root, named=named))
+        return worst
     worst = READ if program in ("dd", "tee") else Danger("change", "writes files")
     for output in outputs:
         path = output if output.startswith("/") or not call.cwd else f"{call.cwd}/{output}"
@@ -118,6 +123,13 @@ def files(call: Call, here: Presence, root: str) -> Danger:
         if bad := guard_files.system_root(sources, call.cwd, root):
             return Danger("forbidden", f"moves away {bad}")
         worst = Danger("change", "changes files")
+        into = (
+            canonical(guard_files.placed(outputs[0], call.cwd, root), call.roots) if outputs else ""
+        )
+        for source in sources if into == "/dev/null" else ():
+            full = guard_files.placed(source, call.cwd, root)
+            if guard_files.missed_when_deleted(full, here.state):
+                return Danger("destructive", f"throws away {full}")
         for output in outputs:
             path = output if output.startswith("/") or not call.cwd else f"{call.cwd}/{output}"
             worst = worse(worst, write_danger(path, here, call.roots))

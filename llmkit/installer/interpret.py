@@ -14,8 +14,7 @@ state before A, since A would have failed. `A &` leaves both the state before an
 Bounds: a loop runs 256 words or 100 times (4 when exploring), nesting ends at 20 shells, a line at
 2000 commands; what is beyond is opaque. Not evaluated: traps and aliases (visited only), `break 2`,
 `pipefail`, arrays, `[[ ]]` beyond one comparison, relative paths after `cd` other than those of the
-tools in interpret_paths.py, in
-redirections and below /dev.
+tools in interpret_paths.py, in redirections and below /dev.
 """
 
 from __future__ import annotations
