@@ -151,6 +151,19 @@ def test_a_new_swap_file_loses_nothing(line: str, wanted: str) -> None:
     assert (verdict.danger if verdict.allowed else "refused") == wanted, verdict.reason
 
 
+@pytest.mark.parametrize(("line", "missing"), [
+    ("grub-install '(hd7)'", ("(hd7)",)),
+    ("grub-install --boot-directory=/mnt/boot '(hd7,gpt1)'", ("(hd7,gpt1)",)),
+    ("grub-bios-setup hd7", ("hd7",)), ("grub-install '(hd0)'", ()),
+    ("partx -d --nr 7 /dev/sda", ("/dev/sda7",)), ("partx -d --nr=7 /dev/sda", ("/dev/sda7",)),
+    ("partx -un7 /dev/sda", ("/dev/sda7",)), ("partx -d --nr 1 /dev/sda", ()), ("partx -u /dev/sda", ()),
+    ("partx -d --nr 1:3 /dev/sda", ()),
+])  # fmt: skip
+def test_disks_and_partitions_by_number(line: str, missing: tuple[str, ...]) -> None:
+    """By GRUB's name, by partx's option."""
+    assert judge(line, TARGET).missing == missing
+
+
 @pytest.mark.parametrize(("line", "allowed"), [
     ("printf 'UUID=%s / ext4 defaults 0 1\\n' \"$(blkid -s UUID -o value /dev/nvme0n1p2)\" "
      "> /mnt/etc/fstab", True),

@@ -74,6 +74,11 @@ def missing_devices(call: Call, here: Presence) -> list[str]:
     ]
     found += absent_partitions(call.program, call.args, call.stdin, here)
     found += _absent_groups(call, here)
+    if call.program in ("grub-install", "grub2-install", "grub-bios-setup"):
+        for word in call.args:  # GRUB's own names: (hd0) is the first disk
+            disk = re.fullmatch(r"\(?hd(\d{1,4})(,\w+)?\)?", word or "")
+            if disk and int(disk[1]) >= len(here.state.disks):
+                found.append(disk[0])
     return list(dict.fromkeys(found))
 
 

@@ -187,6 +187,17 @@ def _numbered(args: Args, stdin: str | None, here: Presence) -> Found:
         yield disk, [] if number in _numbers(disk) else [number]
 
 
+def _partx(args: Args, stdin: str | None, here: Presence) -> Found:
+    """`partx -d --nr N DISK`; a range (M:N) is not looked at."""
+    disk = next((d for d in (_disk(word, here) for word in reversed(args)) if d), None)
+    for index, word in enumerate(args):
+        match = re.fullmatch(r"(?:-[a-zA-Z]*n|--nr=?)(\d*)", word or "")
+        if match and disk is not None:
+            number = match[1] or (args[index + 1 : index + 2] or ("",))[0] or ""
+            if number.isdecimal() and int(number) not in _numbers(disk):
+                yield disk, [int(number)]
+
+
 def _efibootmgr(args: Args, stdin: str | None, here: Presence) -> Found:
     values: dict[str, str] = {}
     for index, word in enumerate(args):
@@ -251,6 +262,7 @@ _READERS: dict[str, Callable[[Args, str | None, Presence], Found]] = {
     "growpart": _numbered,
     "delpart": _numbered,
     "resizepart": _numbered,
+    "partx": _partx,
     "efibootmgr": _efibootmgr,
     "fdisk": _fdisk,
 }
