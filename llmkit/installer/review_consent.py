@@ -28,7 +28,7 @@ from llmkit.installer.review_refer import (
 )
 from llmkit.installer.state import SystemState
 
-_USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty|on it|there)\b", re.IGNORECASE)
+_USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty)\b", re.IGNORECASE)
 _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
 )
@@ -123,8 +123,9 @@ class Talk:
         if say.no_wish(self.said) or self._only_speaks():
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
-        rest = wish.wishes(kept)
-        if not rest or self._unheard(kept) or wish.looks(kept) and not say.destroys(rest):
+        rest = wish.requests(kept)
+        looks = wish.looks(kept) and not say.destroys(rest)
+        if not wish.wishes(kept) or self._unheard(kept) or looks:
             return Consent.ask
         refs = refer(kept, self.state, self.topic)
         if not refs and say.path_goes(kept):
@@ -159,7 +160,7 @@ class Talk:
         if table and say.only_formats(plan):
             return Consent.ask
         if say.agrees(kept):
-            speaks = say.destroys(plan) or _USES.search(plan)
+            speaks = wish.proposes(plan) and (say.destroys(plan) or _USES.search(plan))
             return Consent.given if speaks else Consent.ask
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)

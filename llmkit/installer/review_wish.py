@@ -12,6 +12,7 @@ import re
 from functools import lru_cache
 
 from llmkit.installer import review_words as say
+from llmkit.installer.review_history import question
 
 _START = r"^(?:(?:and|but|so|ok|okay|yes|now|first|please|pls|hm+|well|then|just|only)[ ,]+)*"
 _REPORTS = re.compile(  # what a person says of a deed that went wrong
@@ -81,11 +82,120 @@ _TOOLS = frozenset(
 )
 
 
+_DEED = (
+    r"(?:eras\w*|wip(?:e\w*|ing)|(?:re)?format\w*|repartition\w*|overwrit\w*|destroy\w*|clear\w*|empt\w*|"
+    r"delet\w*|(?:re)?partition(?:ed|ing)?(?= (?:and|it|them|the|this|that|your|[sv]d\w+|nvme\w+|mmcblk\w+|"
+    r"all|anew|again)\b| ?/dev)|partition(?:ed|ing)(?=\W*$)|mkfs\S*|new (?:partition )?table|"
+    r"lay(?:ing)? \S+ out|laid out|"
+    r"(?:make|create|add) (?:\S+ ){0,4}partitions?|"
+    r"(?:re)?install(?:ed|ing)?(?! (?:\S+ ){0,3}?(?:grub|boot ?loader|updates?|packages?|kernel))"
+    r" (?:\S+ ){0,2}?(?:linux(?! kernel)|debian|ubuntu|fedora|arch|mint|system|os|it|on|there|to|over)\b)"
+)
+_PROPOSES = re.compile(rf"\b{_DEED}")
+_OFFERS_OTHER = re.compile(  # a question about a deed that takes nothing away
+    r"\b(?:u?n?mount|list|show|see|look|check|verify|inspect|back(?:ing)? ?up|backup|copy|read|need|"
+    r"shrink|resize|grub\S*|boot ?loader|fstab|crypttab|turn (?:on|off)|swapon|activate|read-only|reboot|"
+    r"repair|fsck|unlock|open|label|rename|user|password|keyboard|host ?name|time ?zone|network|wi-?fi)\b"
+)
+_STAYS_SO = re.compile(r"\b(?:keep|leave|before|first|do you (?:still )?need)\b")
+_FACT = re.compile(  # asks what is the case, and not for leave
+    r"^(?:(?:and|so|but) )?(?:is|are|was|were|has|have|does|did|do you (?:have|know|see|use|remember))\b"
+    r"(?!.*\b(?:want\w*|ok|okay|right|correct|fine|good|agree\w*|sure|meant?|alright|intend\w*|plan)\b)"
+)
+_STATES = re.compile(  # describes
+    r"\b(?:i|he|she|we|they|it|there|windows|linux|[sv]d[a-z]\d?|nvme\w*|disk|drive|partitions?|partitioning|"
+    r"table|my \w+|the \w+) (?:still |already |also )?"
+    r"(?:has|have|had|is|are|was|were|uses|holds|contains|got|installed|formatted|partitioned|deleted|erased|"
+    r"made)\b(?! (?:to|meant|for|going|be|not|no|nothing|empty|blank|free|of no|useless|fine|decided)\b)"
+    rf"(?!.*\b(?:want|please|(?:can|may|should|must|to|shall|will) (?:go|be|{_DEED}|install|partition))\b)"
+)
+_WANTS = re.compile(  # asks, in words of one who describes: `it is sda that gets the partitions`
+    r"\bi (?:want|would like|hope)\b|\b(?:gets?|becomes?|please|allowed)\b|\bi'd like\b|"
+    r"\b(?:should|must) (?:be|have|get|become|go)\b|"
+    r"\b(?:is|are) (?:the )?(?:root|home|swap|efi|esp|boot)(?: one)?(?:\W|$)(?! ?part)"
+)
+_WAS = re.compile(r"\b(?:was|were|has been|have been|had)\b")
+_LOST = re.compile(r"\b(?:lost|gone)\b")
+_OWN = re.compile(
+    r"this would erase (?!no)"
+)  # the review's words: `content is not known` refuses nothing
+_USES = re.compile(r"\b(?:use|take|go with)\b")
+_THING = (
+    r"(?:grub2?|boot ?loader|firefox|updates?|packages?|programs?|software|kernel|ssh|sudo|network\w*|wi-?fi|"
+    r"users?|accounts?|password|host ?name|fstab|chroot|locales?|keyboard|time ?zone|mirrors?|screen|"
+    r"swap ?file|drivers?|desktop)"
+)
+_DOES_OTHER = re.compile(  # another step of an installation
+    r"\b(?:(?:re)?install|set ?up|prepare|create|make|replace|delete|remove|overwrite|write|add|clear|change|"
+    rf"use)\b(?: \S+){{0,3}}? {_THING}\b|"
+    r"\b(?:keyboard|german|us|de|uk|french|english) layout\b|"
+    r"\blayout (?:of the keyboard|german|us|de|uk|fr)\b|"
+    r"\bswap (?:on|off|file)\b|\b(?:turn|switch) (?:on|off)\b|"
+    r"^(?:(?:ok|yes|and|now|please|then) )*"
+    r"(?:mount|unmount|umount|check|repair|fix|fsck|grow|rename|read|copy|activate|enable)\b"
+)
+_SYSTEM = re.compile(  # and beside it one that destroys
+    r"\b(?:eras\w*|wip(?:e|ing)|(?:re)?format\w*|(?:re)?partition (?!\d)|mkfs\S*|"
+    r"(?:install|put|set ?up) (?:the |an? |me |my )?(?:linux(?! kernel)|debian|ubuntu|fedora|arch|mint|it|"
+    r"everything|operating system|os))\b"
+)
+
+
 def _idle(clause: str) -> bool:
     """Whether a clause reports, backs out or looks."""
     if _REPORTS.search(clause) or _BACKS_OUT.search(clause):
         return True
     return _LOOKS.match(clause) is not None
+
+
+def _no_request(clause: str) -> bool:
+    """Whether a clause with a word for what destroys describes, refuses, or is about another step."""
+    if say.refuses(clause) or _DOES_OTHER.search(clause) and not _SYSTEM.search(clause):
+        return True
+    return _STATES.search(clause) is not None and not _WANTS.search(clause)
+
+
+@lru_cache(maxsize=8192)
+def requests(text: str) -> str:
+    """The clauses of a message that may ask for a loss: a wish that neither describes nor is about
+    another step of an installation.
+
+    >>> requests("windows is installed on sda"), requests("install grub"), requests("it is ext4, wipe it")
+    ('', '', 'wipe it')
+    """
+    return ", ".join(clause for clause in say.clauses(wishes(text)) if not _no_request(clause))
+
+
+@lru_cache(maxsize=8192)
+def proposes(plan: str) -> bool:
+    """Whether a yes to a text can be consent: it proposes a deed that destroys, and its question is not
+    about another one.
+
+    >>> proposes("sda would be erased. Shall I?"), proposes("sda holds ext4. Shall I mount it?")
+    (True, False)
+    """
+    part = say.folded(question(plan))
+    deed = _PROPOSES.search(part) is not None
+    if _STAYS_SO.search(part) or say.keeps(part):
+        return False
+    if not deed and (_OFFERS_OTHER.search(part) or _FACT.search(part)):
+        return False
+    told = [clause for clause in say.clauses(plan) if say.destroys(clause) or _LOST.search(clause)]
+    return not told or any(
+        _OWN.match(clause)
+        or not say.refuses(clause)
+        and (deed or _USES.search(part) or _tells_of_a_deed(clause))
+        for clause in told
+    )
+
+
+def _tells_of_a_deed(clause: str) -> bool:
+    """Whether a clause of the assistant's says what would be done: not what is there, nor another step."""
+    if _DOES_OTHER.search(clause) and not _SYSTEM.search(clause):
+        return False
+    if not _STATES.search(clause) or _LOST.search(clause):
+        return True
+    return _PROPOSES.search(clause) is not None and not _WAS.search(clause)
 
 
 @lru_cache(maxsize=8192)

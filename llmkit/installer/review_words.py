@@ -115,7 +115,7 @@ _NO_WISH = re.compile(  # speaks of a deed, and does not ask for it as it is
     r"\b(?:after|once|when|as soon as|until|till) (?:i|we|i've|ive|i'm|we've|he|she|they|my \w+)\b"
 )
 _PATH_GOES = re.compile(  # files are to go, by their path: that is no wish for a disk
-    r"\b(?:delete|remove|clean|clear|purge|erase|wipe|empty|rm)\b[^.;]*?"
+    r"\b(?:delete|remove|clean|clear|purge|erase|wipe|empty|rm)\b[^.;]{0,80}?"
     r"(?<![\w./-])/(?!dev\b|mnt/?(?![\w./-]))[\w.-]"
 )
 _KEEPS = re.compile(

@@ -1,0 +1,153 @@
+"""The review: a yes to another question, a description and another step are no consent to a loss."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from llmkit.domain import get_domain, review
+from llmkit.installer.review_wish import proposes, requests
+from llmkit.installer.review_words import path_goes
+from llmkit.installer.run import run_command
+from llmkit.installer.state import SystemState
+from tests.test_review import ONE, SDA_ZAP, TWO, ZAP, machine, talk
+
+MKFS = "mkfs.ext4 -F /dev/sda2"
+VDA_ZAP = ZAP.format("vda")
+VDA_MKFS = "mkfs.fat -F32 /dev/vda1 && mkfs.ext4 -F /dev/vda2"
+BARE = machine({"name": "vda", "size": 40 << 30})
+
+OTHER_QUESTIONS = [
+    "Shall I install grub on /dev/sda?",
+    "I would install the boot loader on /dev/sda. Shall I?",
+    "/dev/sda has windows installed. Do you want to keep it?",
+    "I will not erase /dev/sda. Shall I go on?",
+    "sda2 holds an ext4 file system. Shall I mount /dev/sda2?",
+    "sda2 holds an ext4 file system. Shall I check /dev/sda2?",
+    "Is /dev/sda the disk with the ext4 partition?",
+    "Before I erase /dev/sda: do you have a backup?",
+    "Shall I shrink the ntfs partition on /dev/sda?",
+    "Shall I back up /dev/sda before I erase it?",
+    "Do you need the ext4 partition on /dev/sda?",
+    "Shall I leave the partitions of /dev/sda as they are?",
+]
+QUESTIONS = [
+    "Shall I erase /dev/sda and install Linux?",
+    "Shall I partition /dev/sda?",
+    "Shall I format /dev/sda?",
+    "Shall I wipe /dev/sda and copy the system to it?",
+    "Shall I install Linux on /dev/sda?",
+    "/dev/sda would be erased and partitioned. Shall I go ahead?",
+    "/dev/sda holds ntfs and ext4 file systems. Shall I erase it?",
+    "sda would be wiped. Is that what you want?",
+    "That is /dev/sda, and everything on it is erased. Is that right?",
+    "/dev/sda is not empty: 2 partitions. All of that would be lost. Shall I go ahead?",
+]
+NO_REQUESTS = [
+    "I have windows installed on sda",
+    "sda has an ext4 partition with my thesis",
+    "mount sda2, it is ext4",
+    "repair the file system on sda2",
+    "install the boot loader",
+    "install grub on sda",
+    "german layout",
+    "set up my user",
+    "set up my user ann on sda",
+    "create a swap file",
+    "check the file system of sda2",
+    "sda2 is ext4",
+    "windows is installed on sda",
+]
+REQUESTS = [
+    "install linux",
+    "install linux on sda with a desktop",
+    "erase sda, it has windows on it",
+    "I have windows installed on sda, wipe it",
+    "sda is to be erased",
+    "the disk has nothing on it, install there",
+    "I have decided to erase sda",
+    "I want /dev/sda erased and partitioned",
+    "it is sda that gets the partitions",
+    "erase sda and mount the root at /mnt",
+]
+
+
+@pytest.mark.parametrize("plan", OTHER_QUESTIONS)
+def test_a_yes_to_another_question(plan: str) -> None:
+    """Neither the disk nor a partition of it may be erased by a yes to a question about something else."""
+    assert not proposes(plan)
+    for state in (ONE, TWO):
+        for command in (SDA_ZAP, MKFS):
+            for answer in ("yes", "ok, go ahead"):
+                text = review(get_domain("installer"), state, talk("hello", plan, answer), command)
+                assert text is not None and text.endswith("?")
+
+
+@pytest.mark.parametrize("plan", QUESTIONS)
+def test_a_yes_to_the_question(plan: str) -> None:
+    """A question that proposes the deed is answered by a yes."""
+    for state in (ONE, TWO):
+        assert review(get_domain("installer"), state, talk("hello", plan, "yes"), SDA_ZAP) is None
+
+
+@pytest.mark.parametrize("text", NO_REQUESTS)
+def test_what_describes_or_wants_another_step(text: str) -> None:
+    """It is no request to erase; yes to the question that comes lets the line pass."""
+    domain = get_domain("installer")
+    for state in (ONE, TWO):
+        for command in (SDA_ZAP, MKFS):
+            asked = review(domain, state, talk(text), command)
+            assert asked is not None
+            if "would erase" in asked:
+                assert review(domain, state, talk(text, asked, "yes"), command) is None
+
+
+@pytest.mark.parametrize("text", REQUESTS)
+def test_what_wants_the_deed(text: str) -> None:
+    """A request beside a description, or beside another step, is one."""
+    assert requests(text)
+    assert review(get_domain("installer"), ONE, talk(text), SDA_ZAP) is None
+
+
+def _installed() -> tuple[SystemState, list[str]]:
+    """The machine after an installation, and its conversation."""
+    state, texts = BARE, []
+    for said, command in (
+        ("install on vda", VDA_ZAP),
+        ("next", VDA_MKFS),
+        ("next", "mount /dev/vda2 /mnt"),
+        ("next", "cp -ax / /mnt"),
+        ("next", "umount /mnt"),
+    ):
+        texts += [said, f"$ {command}"]
+        state = run_command(command, state).state
+    return state, texts
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["set the keyboard layout to german", "install grub", "set up my user ann", "next", "yes",
+     "install the boot loader", "create a swap file", "ok do that"],
+)  # fmt: skip
+def test_a_finished_installation_is_not_erased(last: str) -> None:
+    """By none of the steps that follow it."""
+    state, texts = _installed()
+    for command in (VDA_ZAP, VDA_MKFS):
+        assert review(get_domain("installer"), state, talk(*texts, last), command) is not None
+
+
+def test_a_finished_installation_may_be_begun_again() -> None:
+    """By who asks for it."""
+    state, texts = _installed()
+    for last in ("erase vda and start over", "install it again from scratch"):
+        assert review(get_domain("installer"), state, talk(*texts, last), VDA_ZAP) is None
+
+
+def test_long_messages_are_read_fast() -> None:
+    """Words that begin a path's deletion, thousands of times; the path is found all the same."""
+    for text in ("rm " * 6600, "erase " * 3300, "delete the " * 1800):
+        start = time.process_time()
+        assert not path_goes(text)
+        assert time.process_time() - start < 1
+    assert path_goes("please delete the old folder /mnt/var/lib/mysql")
