@@ -34,7 +34,7 @@ from llmkit.installer.guard_loss import (
     write_danger,
     written,
 )
-from llmkit.installer.guard_names import Presence
+from llmkit.installer.guard_names import Presence, canonical, mentions
 from llmkit.installer.guard_tools import (
     FILE_MARKERS,
     FILE_WRITERS,
@@ -214,9 +214,10 @@ def _disk_tool(call: Call, here: Presence, root: str) -> Danger:
         return READ
     if call.program == "mkswap" and not found:
         last = call.args[-1] if call.args else None  # a file, where nothing else stands behind it
-        if last and "/" in last and not last.startswith(("-", "/dev/")):
+        if last and "/" in last and not last.startswith("-"):
             full = guard_files.placed(last, call.cwd, root)
-            if not guard_files.was_there(full, here.state):
+            device = mentions(last, call.roots) or canonical(full, call.roots).startswith("/dev/")
+            if not device and not guard_files.was_there(full, here.state):
                 return Danger("change", f"makes {full} a swap file")
     if call.program in ("vgcreate", "vgextend"):  # what is no LVM volume yet becomes one
         held = [vfs.signature(here.state, node) for node in found]
