@@ -151,3 +151,57 @@ def test_long_messages_are_read_fast() -> None:
         assert not path_goes(text)
         assert time.process_time() - start < 1
     assert path_goes("please delete the old folder /mnt/var/lib/mysql")
+
+
+OLD = run_command("mount /dev/sda2 /mnt", ONE).state
+LAID = run_command(VDA_ZAP, BARE).state
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ": > /mnt/home/ann/x.odt",
+        "echo root > /mnt/etc/passwd",
+        "rsync -a --delete /tmp/ /mnt/home/",
+    ],
+)
+def test_files_that_the_guard_sees_destroyed(command: str) -> None:
+    """The guard's reason is asked, where nobody wished for it; a yes to it lets the line pass."""
+    domain = get_domain("installer")
+    asked = review(domain, OLD, talk("hello"), command)
+    assert asked is not None and asked.startswith("This destroys data") and asked.endswith("?")
+    assert review(domain, OLD, talk("hello", asked, "yes"), command) is None
+    assert review(domain, OLD, talk("hello", asked, "no"), command) is not None
+    assert review(domain, OLD, talk("hello", "Shall I mount it?", "yes"), command) is not None
+    assert review(domain, OLD, talk("overwrite what is there, please"), command) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["use ext4, not btrfs", "no errors, go on", "don't stop, go on", "ext4, no need for btrfs",
+     "ext4 without journal", "no questions, next"],
+)  # fmt: skip
+def test_negations_that_refuse_nothing(text: str) -> None:
+    """A word of refusal that turns down something else lets the installation go on."""
+    texts = ("partition vda", f"$ {VDA_ZAP}", text)
+    assert review(get_domain("installer"), LAID, talk(*texts), VDA_MKFS) is None
+
+
+@pytest.mark.parametrize("text", ["not ext4", "not ext4, not btrfs", "stop", "no need for ext4"])
+def test_negations_that_refuse(text: str) -> None:
+    """They are no request for a loss, and no yes."""
+    assert review(get_domain("installer"), ONE, talk(text), MKFS) is not None
+    texts = ("hello", "sda2 would be formatted as ext4. Shall I?", text)
+    assert review(get_domain("installer"), ONE, talk(*texts), MKFS) is not None
+
+
+def test_kinds_and_sizes_of_other_things() -> None:
+    """What was there before, and what lies elsewhere, is no wish; a wish is one."""
+    domain = get_domain("installer")
+    for text in ("partition vda, I had xfs before", "install on vda; my data is on an ntfs stick"):
+        assert review(domain, LAID, talk(text, f"$ {VDA_ZAP}", "go on"), VDA_MKFS) is None
+    wished = talk("partition vda, xfs", f"$ {VDA_ZAP}", "go on")
+    assert review(domain, LAID, wished, VDA_MKFS) is not None
+    said = "partition vda, I have 16G of memory in it, 4G of photos"
+    assert review(domain, BARE, talk(said), VDA_ZAP) is None
+    assert review(domain, BARE, talk("partition vda, 4G for the esp"), VDA_ZAP) is not None

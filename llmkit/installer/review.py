@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from llmkit.domain import Explanation, Objection
 from llmkit.installer import review_loss
+from llmkit.installer import review_wish as wish
+from llmkit.installer import review_words as say
 from llmkit.installer.assistant_meant import other_device
 from llmkit.installer.explain import explain
 from llmkit.installer.guard import Verdict, check_command
@@ -106,6 +108,10 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
         text = f"This would erase {review_loss.told(lost, state)}. Shall I go ahead?"
     else:
         need = _worked_on(outcome, found, state)
+        if verdict.danger == "destructive" and not {e.kind for e in outcome.events} & set(_TELLS):
+            reason = f"{verdict.reason} Shall I go ahead?"  # the guard's word: files, in most cases
+            if outcome.events and not _asked_for(talk, reason):
+                return Objection(reason, False, "consent")
         if not need:
             unknown = outcome.unmodelled or outcome.opaque
             if verdict.danger == "destructive" and unknown and not outcome.events:
@@ -123,6 +129,14 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     if consent is Consent.leave:
         return Objection(f"All right, {_names(need)} stays as it is.", False, "consent")
     return Objection(text, False, "consent")
+
+
+def _asked_for(talk: Talk, reason: str) -> bool:
+    """Whether the last message wishes for a deed that destroys, or says yes to this question."""
+    said = talk.said
+    if say.refuses(said) or say.doubts(said) or say.no_wish(said):
+        return False
+    return say.destroys(wish.requests(said)) or talk.plan() == reason and say.agrees(said)
 
 
 def _worked_on(outcome: Outcome, found: Explanation, state: SystemState) -> set[str]:

@@ -28,6 +28,10 @@ _DROPPED = re.compile(  # a kind that is named to say that it is not meant
     r"(?:ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)\b|"
     r"\b(?:no|not an?|without(?: an?)?) swap(?: part(?:ition)?)?\b"
 )
+_ELSEWHERE = re.compile(  # a kind of what was there before, or is somewhere else
+    r"\b(?:i|we|it|that|this|one|disk) (?:had|was|were|used to)\b|"
+    r"\bmy (?:\w+ )?(?:data|backups?|files|photos|stick|laptop|server) (?:is|are)\b(?! to\b)"
+)
 _HOME = "933ac7e1-2eb4-4f13-b844-0e14e2aef915"
 _EFI = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
 _SWAP = ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "82")
@@ -35,7 +39,9 @@ _SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![
 _PIECE = re.compile(r"[;:\n+&]|[.,](?=\s|$)|\b(?:and|then|but|with|plus)\b")
 _ABOUT = re.compile(  # sizes that are none of a partition, or no more than a bound
     r"\b(?:least|min\w*|max\w*|up to|about|around|roughly|most|than|more|less|free|leave|left|ram|memory|"
-    r"file|disk|drive|ssd|hdd|stick|was|is)\b|[~<>?]"
+    r"file|disk|drive|ssd|hdd|stick|was|is|i have|"
+    r"(?:of )?(?:photos|pictures|music|films|movies|videos|games))\b|"
+    r"[~<>?]"
 )
 _PLACES = (
     ("root", re.compile(r"\broot\b|(?<!\S)/(?!\S)")), ("home", re.compile(r"\bhome\b")),
@@ -108,7 +114,7 @@ def _kind_before(talk: Talk) -> set[str]:
             continue
         if turn.user and any(not here.has(name) for name in devices(turn.text)):
             continue  # about a machine that is not this one
-        found = kinds(kept(turn.text)) if turn.user else set(_KIND.findall(say.folded(turn.text)))
+        found = kinds(_here(turn.text)) if turn.user else set(_KIND.findall(say.folded(turn.text)))
         if found:
             firm = turn.user and len(found) == 1 and not say.doubts(turn.text)
             return found if firm else set()
@@ -174,6 +180,11 @@ def kept(text: str) -> str:
     own = say.own_words(text)
     pieces = [piece for piece in say.clauses(own) if not say.refuses(piece)]
     return _DROPPED.sub(" ", ", ".join(pieces))
+
+
+def _here(text: str) -> str:
+    """What is kept of a message, without clauses about what was before or is elsewhere."""
+    return ", ".join(c for c in say.clauses(kept(text)) if not _ELSEWHERE.search(c))
 
 
 def kinds(text: str) -> set[str]:

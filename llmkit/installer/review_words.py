@@ -100,6 +100,9 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*|never mind the|"
     r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
     r"no (?:swap|encryption|luks|lvm|separate \w+|home|more \w+)|keep (?:going|on)|not a problem|can't wait|"
+    r"no (?:errors?|warnings?|preferences?|questions?)|(?:don't|do not|dont) stop|"
+    r"without (?:a |the )?journal\w*|"
+    r"(?<=ext[234], )(?:not (?:an? )?|no need (?:for|of) )(?:ext[234]|btrfs|xfs|f2fs|lvm|luks)|"
     r"not encrypted|leave (?:nothing|no)\b|rather than \S+)"
 )
 _DOUBT = re.compile(
