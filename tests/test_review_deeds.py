@@ -205,3 +205,17 @@ def test_kinds_and_sizes_of_other_things() -> None:
     said = "partition vda, I have 16G of memory in it, 4G of photos"
     assert review(domain, BARE, talk(said), VDA_ZAP) is None
     assert review(domain, BARE, talk("partition vda, 4G for the esp"), VDA_ZAP) is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [
+        ("do sda2", False), ("/dev/sda2", False), ("sda", False),
+        ("no, sda2", True), ("sda2 instead", True),
+    ],
+)  # fmt: skip
+def test_the_name_of_another_disk_is_no_yes(answer: str, passes: bool) -> None:
+    """A plan for one disk that is answered with the name of another agrees to nothing; a correction does."""
+    plan = "/dev/nvme0n1p1 would be formatted with ext4. Shall I?"
+    found = review(get_domain("installer"), TWO, talk("format it", plan, answer), MKFS)
+    assert (found is None) is passes

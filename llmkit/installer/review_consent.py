@@ -33,6 +33,7 @@ _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
 )
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
+_CORRECTS = re.compile(r"\b(?:other|instead|rather|no|nope|not)\b", re.IGNORECASE)
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
 
@@ -142,7 +143,7 @@ class Talk:
             if not (known or table or refs) and need == self._partitioned():
                 return Consent.given  # no other disk has anything to format
             return self._referred(refs, need)
-        if refs.sure and refs and self._asked_which() and self._wished():
+        if refs.sure and refs and self._asked_which(refs) and self._wished():
             return Consent.given
         return self._answered(kept, refs, need, nodes, table)
 
@@ -367,9 +368,12 @@ class Talk:
             which or (len(disks) > 1 and re.search(r"\bor\b", part) is not None)
         )
 
-    def _asked_which(self) -> bool:
-        plan = self.plan()
-        return _CHOICE.search(plan) is not None or bool(refer(plan, self.state))
+    def _asked_which(self, refs: Refs) -> bool:
+        """Whether the assistant left a choice, or spoke of what is named now, or is corrected."""
+        asked = refer(self.plan(), self.state)
+        if _CHOICE.search(self.plan()) or asked and _CORRECTS.search(self.said):
+            return True
+        return bool(asked) and refs.disks <= asked.disks
 
     def _wished(self, *, plan: bool = True) -> bool:
         """Whether something that destroys was asked for, or (`plan`) is what the question is about."""
