@@ -83,7 +83,8 @@ def bench(session: nox.Session) -> None:
     """Run benchmarks; name some to run only those: nox -s bench -- guard startup."""
     install(session, "-e", ".[dev,train,serve]")
     install_default_model(session)
-    long = {"soak", "robustness", "safety", "recipe"}  # half an hour, or about an adapter: by name alone
+    # Half an hour, or about an adapter: by name alone.
+    long = {"soak", "robustness", "safety", "recipe"}
     every = sorted(path.stem for path in Path("benchmarks").glob("[a-z]*.py"))
     chosen = session.posargs or [name for name in every if name not in long]
     for name in chosen:
