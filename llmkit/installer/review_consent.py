@@ -370,8 +370,8 @@ class Talk:
 
     def _asked_which(self, refs: Refs) -> bool:
         """Whether the assistant left a choice, or spoke of what is named now, or is corrected."""
-        asked = refer(self.plan(), self.state)
-        if _CHOICE.search(self.plan()) or asked and _CORRECTS.search(self.said):
+        asked = refer(plan := self.plan(), self.state)
+        if _CHOICE.search(plan) or asked and _CORRECTS.search(self.said):
             return True
         return bool(asked) and refs.disks <= asked.disks
 

@@ -13,6 +13,7 @@ import re
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.assistant_meant import named as devices
+from llmkit.installer.effects.gpt import guid
 from llmkit.installer.guard_names import presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
@@ -32,9 +33,10 @@ _ELSEWHERE = re.compile(  # a kind of what was there before, or is somewhere els
     r"\b(?:i|we|it|that|this|one|disk) (?:had|was|were|used to)\b|"
     r"\bmy (?:\w+ )?(?:data|backups?|files|photos|stick|laptop|server) (?:is|are)\b(?! to\b)"
 )
-_HOME = "933ac7e1-2eb4-4f13-b844-0e14e2aef915"
-_EFI = ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef")
-_SWAP = ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "82")
+_HOME = guid("8302")
+_EFI = (guid("ef00"), "ef")
+_SWAP = (guid("8200"), "82")
+_NO_DATA = frozenset((*_EFI, *_SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
 _SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![\w])")
 _PIECE = re.compile(r"[;:\n+&]|[.,](?=\s|$)|\b(?:and|then|but|with|plus)\b")
 _ABOUT = re.compile(  # sizes that are none of a partition, or no more than a bound
@@ -48,10 +50,6 @@ _PLACES = (
     ("swap", re.compile(r"\b(?:swap|8200)\b")), ("efi", re.compile(r"\b(?:efi|esp|ef00)\b")),
 )  # fmt: skip
 _SWAP_PART = re.compile(r"\bswap part(?:ition)?\b|\bpart(?:ition)? (?:for|of) swap\b|\b8200\b")
-_NO_DATA = frozenset(  # types of partitions that hold neither the system nor homes: EFI, swap, BIOS boot
-    ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f",
-     "21686148-6449-6e6f-744e-656564454649", "ef", "82")
-)  # fmt: skip
 
 
 def unasked(talk: Talk, outcome: Outcome) -> bool:
