@@ -441,15 +441,16 @@ class Terminal:
             env={**os.environ, "TERM": "linux", "PROMPT_TOOLKIT_NO_CPR": "1"},
         )  # fmt: skip
         os.close(there)
-        self.seen = ""
+        self.seen, self.found = "", 0
 
     def until(self, text: str, within: float = 60) -> None:
-        """Read until the text is there, behind what was read before."""
-        start, ends = len(self.seen), time.monotonic() + within
-        while text not in self.seen[start:]:
+        """Read until the text is there, behind what was found before (one read may bring both)."""
+        ends = time.monotonic() + within
+        while (at := self.seen.find(text, self.found)) < 0:
             left = ends - time.monotonic()
-            assert left > 0 and select.select([self.here], [], [], left)[0], self.seen[start:]
+            assert left > 0 and select.select([self.here], [], [], left)[0], self.seen[self.found :]
             self.seen += os.read(self.here, 4096).decode("utf-8", "replace")
+        self.found = at + len(text)
 
     def type(self, line: str) -> None:
         os.write(self.here, f"{line}\r".encode())
