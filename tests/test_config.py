@@ -202,7 +202,8 @@ def test_layouts_are_a_list_with_ids() -> None:
     """A mapping in YAML (so that files merge), a list for the code, in the same order."""
     values, _ = composed("augment.yaml", "disk=nvme_dual")
     config = stage_errors.validated(schema_of("augment.yaml"), values)
-    assert [layout.id for layout in config.disk.layouts] == ["nvme_dual", "nvme_dual_used"]
+    names = ["nvme_dual", "nvme_dual_used", "nvme_dual_small_first"]
+    assert [layout.id for layout in config.disk.layouts] == names
     assert [disk.name for disk in config.disk.layouts[0].disks] == ["nvme0n1", "nvme1n1"]
 
 
