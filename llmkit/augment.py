@@ -182,7 +182,8 @@ def _write(cfg: AugmentConfig, domain: Domain, sources: Sources) -> dict[str, An
         manifest = describe(cfg, domain, sources, tally)
         drawn = plots(tally)
         card = readme(manifest, tally, sorted(drawn))
-        covered = augment_coverage.report(tally.sides[TRAIN].cover, domain, cfg)
+        side = tally.sides[TRAIN]
+        covered = augment_coverage.report(side.cover, domain, cfg, side.forms)
         beside = {
             "README.md": f"{card}\n{augment_coverage.section(covered)}".encode(),
             **drawn,

@@ -5,13 +5,15 @@
 Every snapshot is labelled in each dimension: its place in the conversation and the kind of its
 answer, which the toolkit knows, and whatever the domain's `coverage` adds (llmkit/domain.py). The
 report counts pairs of values, and says of each pair that has no snapshot whether it could have one.
+Beside these it counts in how many conversations each form of command stands, if the domain's
+`coverage` tells forms: what few conversations have is hardly learned.
 """
 
 from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, TypeAlias
 
@@ -21,7 +23,8 @@ from llmkit.domain import Coverage, Domain, Moment
 PLACES = ("first message", "after a question", "after a command", "after a statement")
 KINDS = ("command", "text")
 FILE, PICTURE = "coverage.json", "plots/coverage.png"
-_LISTED = 60  # empty cells in the card; coverage.json has all
+_LISTED = 60  # empty cells in the card, and rare forms; coverage.json has all
+_RARE = 4  # conversations below which a form of command is rare
 _NOWHERE = "no configured machine has both"
 
 Labels: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]  # (dimension, values), …
@@ -52,6 +55,11 @@ class Labeller:
         self.last = (made, found)
         return found
 
+    def forms(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """The forms of a command, as the domain tells them; none of a text."""
+        tell = getattr(self.own, "forms", None)
+        return tuple(tell(answer["command"])) if tell and answer["type"] == "command" else ()
+
     def _of(self, moment: Moment, earlier: Sequence[Moment]) -> Labels:
         own = dict(self.own.labels(moment, earlier)) if self.own else {}
         own["place"] = (place_of(earlier), *own.get("place", ()))
@@ -79,8 +87,14 @@ def dimensions(domain: Domain) -> dict[str, tuple[str, ...]]:
     return {**found, "kind": KINDS}
 
 
-def report(cover: Mapping[Labels, int], domain: Domain, cfg: Any) -> dict[str, Any]:
-    """The content of coverage.json, from the number of snapshots with each set of labels."""
+def report(
+    cover: Mapping[Labels, int],
+    domain: Domain,
+    cfg: Any,
+    forms: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Any]:
+    """The content of coverage.json, from the number of snapshots with each set of labels, and the
+    conversations of each form of command."""
     own: Coverage | None = getattr(domain, "coverage", None)
     machines = (
         [dict(one) for one in dict.fromkeys(tuple(m.items()) for m in own.machines(cfg))]
@@ -125,6 +139,12 @@ def report(cover: Mapping[Labels, int], domain: Domain, cfg: Any) -> dict[str, A
             name: {value: single[name, value] for value in values} for name, values in known.items()
         },
         "pairs": pairs,
+        "forms": {  # the rarest first
+            form: len(forms[form])
+            for form in sorted(forms, key=lambda form: (len(forms[form]), form))
+        }
+        if forms
+        else {},
     }
 
 
@@ -189,7 +209,23 @@ def section(found: Mapping[str, Any]) -> str:
     for a, row in pair["cells"].items():
         cells = [f"{row[b]:,}" if row[b] else "" if (a, b) in out else "**0**" for b in columns]
         lines.append(f"| {a} | " + " | ".join(cells) + " |")
+    if found["forms"]:
+        lines += ["", *_rare(found["forms"])]
     return "\n".join(lines) + "\n"
+
+
+def _rare(forms: Mapping[str, int]) -> list[str]:
+    """What the card says of the forms of command that few conversations have."""
+    few = [f"`{form}` ({number})" for form, number in forms.items() if number < _RARE]
+    lines = [
+        f"Of {len(forms)} forms of command (programs with their options) {len(few)} stand in fewer "
+        f"than {_RARE} conversations, which is little to learn from"
+        + (f" (`{FILE}` has all):" if few else "."),
+    ]
+    if few:
+        more = f", and {len(few) - _LISTED} more" if len(few) > _LISTED else ""
+        lines += ["", ", ".join(few[:_LISTED]) + more + "."]
+    return lines
 
 
 def picture(found: Mapping[str, Any]) -> bytes:

@@ -58,6 +58,7 @@ class Tag:
     categories: tuple[str, ...]
     summary: dict[str, Any]
     cover: Labels  # what the coverage report counts
+    forms: tuple[str, ...]  # of the command, likewise
 
 
 @dataclass(slots=True)
@@ -318,8 +319,11 @@ class Emitter:
                  b"}\n")
             )  # fmt: skip
             said = response.get("command") or response["response"]
+            made_of = () if job.side == TEST else self.labeller.forms(response)
             batch.tags.append(
-                Tag(response["type"], index + 1, len(said), talk.categories, summary, cover)
+                Tag(
+                    response["type"], index + 1, len(said), talk.categories, summary, cover, made_of
+                )
             )
             record = {
                 "system_context": turn.context,

@@ -42,13 +42,16 @@ class Side:
     categories: Counter[str] = field(default_factory=Counter)
     scenario: dict[str, Counter[str]] = field(default_factory=dict)
     cover: Counter[Labels] = field(default_factory=Counter)
+    forms: dict[str, set[str]] = field(default_factory=dict)  # of commands → conversations
 
-    def count(self, tag: Tag, number: int) -> None:
+    def count(self, tag: Tag, number: int, conversation: str) -> None:
         """Add `number` snapshots like `tag`."""
         self.types[tag.type] += number
         self.turns[tag.turn] += number
         self.characters[tag.characters] += number
         self.cover[tag.cover] += number
+        for form in tag.forms:
+            self.forms.setdefault(form, set()).add(conversation)
         for category in tag.categories:
             self.categories[category] += number
         for key, value in tag.summary.items():
@@ -188,7 +191,7 @@ class Writer:
         side.snapshots += len(keys)
         side.size += len(data)
         for tag, number in Counter(tag_of).items():
-            side.count(batch.tags[tag], number)
+            side.count(batch.tags[tag], number, job.conversation.id)
         self.train.update(batch.prints)
         self.test.update(batch.words)
 

@@ -99,7 +99,9 @@ class Moment:
 class Coverage(Protocol):
     """A domain's part of the coverage report: dimensions, and what a turn is in each of them.
 
-    The toolkit's own dimensions are `place` and `kind`; a domain may add values to `place`.
+    The toolkit's own dimensions are `place` and `kind`; a domain may add values to `place`. With a
+    method `forms(command) -> Sequence[str]` beside these (what a command is made of, whatever names
+    it is given) the report tells which forms few conversations have.
     """
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,44 @@ def test_configured_machines_decide_what_can_meet() -> None:
     assert ("disk", "contents", "virtio", "new partitions") not in out
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("mkfs.fat -F32 /dev/sda1 && mkfs.ext4 -F /dev/sda2", ("mkfs.fat -F", "mkfs.ext4 -F")),
+        ("arch-chroot /mnt useradd -m -G wheel -s /bin/bash ada", ("chroot useradd -m -G -s",)),
+        ("mount /dev/sda2 /mnt && mount /dev/sda1 /mnt/boot", ("mount",)),
+        ("mount --mkdir /dev/sda1 /mnt/boot", ("mount --mkdir",)),
+        ("sgdisk -n 1:0:+512M -t 1:ef00 -n 2:0:0 /dev/sda", ("sgdisk -n -t",)),
+        ("ip -brief address", ("ip -brief address",)),
+        (
+            "arch-chroot /mnt grub-install --target=i386-pc /dev/sda",
+            ("chroot grub-install --target",),
+        ),
+        ("dmesg | tail -n 30", ("dmesg", "tail -n")),
+        ("command -v sgdisk", ("command -v",)),
+        ("sudo fsck -n /dev/sda1", ("fsck -n",)),
+        ("echo ada > /mnt/etc/hostname", ("echo",)),
+        ("echo 'unfinished", ()),
+    ],
+)
+def test_the_form_of_a_command_is_its_programs_with_their_options(
+    command: str, expected: tuple[str, ...]
+) -> None:
+    """Names, devices and values do not count; subcommands do; each form once."""
+    assert coverage.forms(command) == expected
+
+
+def test_the_card_names_the_forms_that_few_conversations_have() -> None:
+    """Counted in conversations, the rarest first; without forms nothing is said."""
+    forms = {"mount": {"a", "b", "c", "d"}, "fsck -n": {"a"}, "df -i": {"a", "b", "c"}}
+    found = report({}, get_domain("installer"), config(), forms)
+    assert list(found["forms"].items()) == [("fsck -n", 1), ("df -i", 3), ("mount", 4)]
+    card = section(found)
+    assert "Of 3 forms of command (programs with their options) 2 stand in fewer than 4" in card
+    assert "`fsck -n` (1), `df -i` (3)." in card and "`mount`" not in card
+    assert "forms of command" not in section(report({}, get_domain("installer"), config()))
+
+
 def test_the_report_of_a_data_set_counts_its_training_half(tmp_path: Path) -> None:
     """Totals, kinds of answers and first messages are those of the file; the card, the picture
     and the manifest tell of it."""
@@ -303,6 +342,14 @@ def test_the_report_of_a_data_set_counts_its_training_half(tmp_path: Path) -> No
     assert found["dimensions"]["firmware"]["uefi"] == sum(
         "Boot mode: UEFI" in line["system_context"] for line in lines
     )
+    for form, pattern in (("mount", r"(^|&& )mount /"), ("lsblk", r"(^|&& )lsblk( /|$)")):
+        having = {
+            line["meta"]["conversation"]
+            for line in lines
+            if re.search(pattern, line["expected_response"].get("command", ""))
+        }
+        assert found["forms"].get(form, 0) == len(having)
+    assert found["forms"]
     mounts = sum("mount" in line["expected_response"].get("command", "") for line in lines)
     assert found["dimensions"]["intent"]["mount"] == mounts
     assert "## Coverage of the training half" in (out / "README.md").read_text()

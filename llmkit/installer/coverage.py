@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
 from llmkit.domain import Moment
+from llmkit.installer.coverage_forms import forms, simples, unwrapped
 from llmkit.installer.shell import parse
-from llmkit.installer.shell_ast import Redirect, ShellSyntaxError, Simple, Word
+from llmkit.installer.shell_ast import ShellSyntaxError
 
 # Intents of commands: programs, and the files whose writing says the same.
 _PROGRAMS = {
@@ -165,6 +165,10 @@ class InstallerCoverage:
         """Why two values cannot meet, "" when they can. The order of the two does not matter."""
         return _excluded(dict((one, other))) or _excluded(dict((other, one)))
 
+    def forms(self, command: str) -> tuple[str, ...]:
+        """The command's programs with their options: `("mkfs.fat -F", "mount")`."""
+        return forms(command)
+
 
 def _excluded(found: Mapping[str, str]) -> str:
     intent, place, contents = found.get("intent"), found.get("place"), found.get("contents")
@@ -300,8 +304,8 @@ def of_command(command: str) -> tuple[str, ...]:
         return ("other",)
     found: dict[str, None] = {}
     changes = False
-    for simple in _simples(script):
-        words = _unwrapped([word.raw if word.text is None else word.text for word in simple.words])
+    for simple in simples(script):
+        words = unwrapped([word.raw if word.text is None else word.text for word in simple.words])
         name = words[0].rpartition("/")[2] if words else ""
         if name in ("bash", "sh") and "-c" in words[:-1]:
             inner = of_command(words[words.index("-c") + 1])
@@ -318,18 +322,6 @@ def of_command(command: str) -> tuple[str, ...]:
                 found.update(dict.fromkeys(_of_file(path)))
                 changes = changes or path != "/dev/null"
     return tuple(found) or (("other",) if changes else ("show",))
-
-
-def _unwrapped(words: list[str]) -> list[str]:
-    """The command within sudo and arch-chroot."""
-    while words and words[0] in ("sudo", "command", "exec", "nohup", "time"):
-        words = words[1:]
-    if words and words[0] == "arch-chroot":
-        rest = words[1:]
-        while rest and rest[0].startswith("-"):
-            rest = rest[2:] if rest[0] == "-u" else rest[1:]
-        return _unwrapped(rest[1:])
-    return words
 
 
 def _of_words(name: str, rest: Sequence[str]) -> str:
@@ -372,18 +364,6 @@ def _of_file(path: str) -> Iterator[str]:
     for folder, intent in _FOLDERS.items():
         if path.startswith(folder):
             yield intent
-
-
-def _simples(node: Any) -> Iterator[Simple]:
-    """Every simple command of a tree, in order; those of substitutions are left aside."""
-    if isinstance(node, Simple):
-        yield node
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _simples(part)
-    elif is_dataclass(node) and not isinstance(node, Word | Redirect):
-        for item in fields(node):
-            yield from _simples(getattr(node, item.name))
 
 
 coverage = InstallerCoverage()
