@@ -73,6 +73,8 @@ PASSES = [
     (TWO, ("mkfs.ext4 -F /dev/sda2",), "mkfs.ext4 -F /dev/sda2"),
     (TWO, ("format sda2 with xfs",), "mkfs.xfs -f /dev/sda2"),
     (TWO, ("not sda! wipe nvme0n1",), NVME_ZAP),
+    (ONE, ("install linux", PLAN, "do"), SDA_ZAP),
+    (ONE, ("install linux", PLAN, "that's what I want"), SDA_ZAP),
     (TWO, ("partition sda, leave the others",), SDA_ZAP),
     (ONE, ("remove partition 2 of sda",), "sgdisk -d 2 /dev/sda"),
     (ONE, ("I booted from the stick. Erase sda",), SDA_ZAP),
@@ -226,6 +228,12 @@ OBJECTS = [
         "mkfs.xfs -f /dev/nvme0n1p2",
         ("nvme0n1",),
     ),
+    # what is to be left alone is another disk than the command's: it is asked about, not "left"
+    (FREE, ("leave sda as it is and partition the other",), NVME_ZAP, ("The next step", "nvme0n1")),
+    (FREE, ("leave nvme0n1 as it is",), NVME_ZAP, ("All right, nvme0n1 stays as it is.",)),
+    # a bare "do" says yes to nothing else than what was asked
+    (ONE, ("hello", "Do you want to see the disks?", "do"), SDA_ZAP, ("sda",)),
+    (ONE, ("erase it", PLAN, "do you think so"), SDA_ZAP, ("sda",)),
     # the stick that this system runs from
     (ONE, ("erase the stick and install on it",), SDA_ZAP, ("sda",)),
     (ONE, ("wipe the kingston",), SDA_ZAP, ("sda",)),

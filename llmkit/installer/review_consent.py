@@ -212,8 +212,9 @@ class Talk:
         if self._only_speaks():
             return Consent.ask
         kept = self._kept(self.said, self.topic)
-        if not kept:
-            return Consent.leave
+        if not kept:  # another disk may be the one that is to be left alone
+            others = self._disks(named(self.said, self.state))
+            return Consent.ask if others and not others & need else Consent.leave
         rest = wish.wishes(kept)
         refs = refer(kept, self.state, self.topic)
         if not rest or table and self._formats(kept, refs):

@@ -54,10 +54,11 @@ _YES = re.compile(
     r"definitely|alright|allright|all right|"
     r"by all means|proceed|continue|carry on|let's|let us|with pleasure|gladly|make it so|"
     r"as you (?:say|said|like)|(?:you|it|they) may|must go|why not|"
-    r"that (?:is|was) (?:what i meant|it|right|fine)|"
-    r"that's (?:what i meant|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
+    r"that (?:is|was) (?:what i (?:meant|want(?:ed)?)|it|right|fine)|"
+    r"that's (?:what i (?:meant|want(?:ed)?)|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
     r"approved?|accepted?|granted|permission|ready|begin|start|can go|may go|be erased|to go)\b"
 )
+_YES_ALONE = re.compile(r"^do\W*$")
 _YES_WORDS = ("okay", "please", "correct", "exactly", "confirm", "proceed", "continue", "absolutely",
               "perfect", "agreed", "certainly", "definitely", "course")  # fmt: skip
 _YES_TYPED = frozenset(
@@ -251,6 +252,7 @@ def agrees(text: str) -> bool:
     found = words(plain)
     return (
         _YES.search(plain) is not None
+        or _YES_ALONE.search(plain) is not None
         or _YES.search(re.sub(r"([a-z])\1", r"\1", plain)) is not None
         or any(typed(word, _YES_WORDS) for word in found)
         or any(word in _YES_TYPED for word in found[:2])
