@@ -55,7 +55,8 @@ _YES = re.compile(
     r"by all means|proceed|continue|carry on|let's|let us|with pleasure|gladly|make it so|"
     r"as you (?:say|said|like)|(?:you|it|they) may|must go|why not|"
     r"that (?:is|was) (?:what i (?:meant|want(?:ed)?)|it|right|fine)|"
-    r"that's (?:what i (?:meant|want(?:ed)?)|it|right|fine|the one)|meant|that one|this one|both|all of (?:it|them)|"
+    r"that's (?:what i (?:meant|want(?:ed)?)|it|right|fine|the one)|meant|"
+    r"that one|this one|both|all of (?:it|them)|"
     r"approved?|accepted?|granted|permission|ready|begin|start|can go|may go|be erased|to go)\b"
 )
 _YES_ALONE = re.compile(r"^do\W*$")
