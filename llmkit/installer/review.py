@@ -22,6 +22,7 @@ from llmkit.installer.guard import Verdict, check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Consent, Talk
+from llmkit.installer.review_copied import miscopied
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_refer import candidates
@@ -77,6 +78,9 @@ def _objection(
         return Objection(failure(outcome), True)
     if unasked(talk, outcome):
         return _other_step(talk, outcome, command)
+    miss = miscopied(talk, outcome, command)
+    if miss:
+        return _other_step(talk, outcome, command, f"{miss}. ")
     if not confirm or verdict.danger == "read":
         return None
     try:
@@ -158,13 +162,13 @@ def _step(found: Explanation, need: set[str], state: SystemState) -> str:
     return f"The next step {told}{on}. Is that what you want?"
 
 
-def _other_step(talk: Talk, outcome: Outcome, command: str) -> Objection:
+def _other_step(talk: Talk, outcome: Outcome, command: str, why: str = "") -> Objection:
     """Another answer may be the step that was asked for; the question stands where none is."""
     found = explain(outcome, talk.state, command)
     lost = losses(command, outcome, found, talk.state, talk.ran)
     more = f"This would erase {review_loss.told(lost, talk.state)}. " if lost else ""
     need = _worked_on(outcome, found, talk.state)
-    return Objection(more + _step(found, need, talk.state), True)
+    return Objection(why + more + _step(found, need, talk.state), True)
 
 
 def _names(disks: set[str]) -> str:

@@ -130,21 +130,21 @@ def _other_sizes(talk: Talk, outcome: Outcome) -> bool:
     swap = any(part.type in _SWAP for part in disks[0].partitions)
     if _SWAP_PART.search(say.folded(text)) and not swap:
         return True
-    sizes = {
+    made = {
         disk.partition_path(part.number): part.size for disk in disks for part in disk.partitions
     }
     whole = [disk.size for disk in talk.state.disks]
-    said, pairs = _sizes(text, whole)
-    if said and not any(_like(one, size) for one in said for size in sizes.values()):
+    said, pairs = sizes(text, whole)
+    if said and not any(like(one, size) for one in said for size in made.values()):
         return True
-    roles = {role: sizes[node] for node, role in _roles(outcome.state).items() if node in sizes}
+    roles = {role: made[node] for node, role in _roles(outcome.state).items() if node in made}
     return any(
-        role in roles and not _like(size, roles[role]) or role == "swap" and not swap
+        role in roles and not like(size, roles[role]) or role == "swap" and not swap
         for role, size in pairs.items()
     )
 
 
-def _sizes(text: str, whole: list[int]) -> tuple[list[float], dict[str, float]]:
+def sizes(text: str, whole: list[int]) -> tuple[list[float], dict[str, float]]:
     """The sizes of partitions that a text names, and of which partition they are."""
     said: list[float] = []
     pairs: dict[str, float] = {}
@@ -155,7 +155,7 @@ def _sizes(text: str, whole: list[int]) -> tuple[list[float], dict[str, float]]:
         ]
         if not found or _ABOUT.search(piece):
             continue
-        found = [one for one in found if not any(_like(one, size) for size in whole)]
+        found = [one for one in found if not any(like(one, size) for size in whole)]
         said += found
         places = [name for name, pattern in _PLACES if pattern.search(piece)]
         if len(found) == len(places) == 1:
@@ -163,7 +163,7 @@ def _sizes(text: str, whole: list[int]) -> tuple[list[float], dict[str, float]]:
     return said, pairs
 
 
-def _like(one: float, size: float) -> bool:
+def like(one: float, size: float) -> bool:
     """Whether two sizes are the same, however a gigabyte is counted."""
     return abs(one - size) <= 0.11 * size
 
