@@ -87,6 +87,11 @@ PASSES = [
     (TWO, ("partition it", "Which disk: /dev/sda or /dev/nvme0n1?", "the smaller"), SDA_ZAP),
     (TWO, ("partition it", "Which disk: /dev/sda or /dev/nvme0n1?", "nvme0n1"), NVME_ZAP),
     (TWO, ("install linux", PLAN, "what is on it", "$ lsblk -f /dev/sda", "ok, go ahead"), SDA_ZAP),
+    (TWO, ("partition it", "Which one, /dev/nvme0n1 or /dev/sda?", "Number two."), SDA_ZAP),
+    (TWO, ("partition it", "Which one, /dev/nvme0n1 or /dev/sda?", "second of those"), SDA_ZAP),
+    (TWO, ("the first of the disks gets the system, erase it",), NVME_ZAP),
+    (TWO, ("use disk NUMBER two, it may go, prepare it",), SDA_ZAP),
+    (ONE, ("install linux", PLAN, "affirmativ !"), SDA_ZAP),
     (TWO, ("list sda", "$ lsblk /dev/sda", "ok, wipe it"), SDA_ZAP),
     (FREE, ("partition the empty one",), NVME_ZAP),
     (FREE, ("wipe nvme0n1", "$ wipefs -a /dev/nvme0n1", "now partition it"), NVME_ZAP),
@@ -104,6 +109,13 @@ PASSES = [
 
 # machine, conversation, command, words that the text holds
 OBJECTS = [
+    # the second of a list in another order, or of the machine's?
+    (
+        TWO,
+        ("partition it", "Which one, /dev/sda or /dev/nvme0n1?", "the second of those"),
+        SDA_ZAP,
+        ("sda", "?"),
+    ),
     # nobody asked for the loss
     (ONE, ("hello",), SDA_ZAP, ("erase", "sda", "ntfs", "ext4", "?")),
     (ONE, ("what would be erased please",), SDA_ZAP, ("erase", "sda")),
@@ -551,3 +563,26 @@ def test_no_message_takes_long(text: str) -> None:
     begin = time.monotonic()
     review(get_domain("installer"), ONE, talk(text), SDA_ZAP)
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "/dev/nvme0n1 would be erased; /dev/sda stays. Shall I?",
+        "/dev/sda remains; /dev/nvme0n1 gets erased. Go?",
+        "/dev/nvme0n1 is erased. /dev/sda is not touched. Shall I?",
+        "Everything on /dev/nvme0n1 is erased and /dev/sda is kept. Please confirm.",
+        "This erases /dev/nvme0n1, not /dev/sda. Is that right?",
+        "All of /dev/nvme0n1 would be lost and /dev/sda would be left alone. Shall I?",
+        "/dev/nvme0n1 is erased, nothing on it stays. /dev/sda keeps its files. Shall I?",
+        "Erase /dev/nvme0n1, with sda left as it is?",
+    ],
+)
+def test_a_yes_to_a_plan_gives_up_no_disk_that_stays(plan: str) -> None:
+    """What the plan erases may be erased, what it keeps may not."""
+    domain = get_domain("installer")
+    said = talk("install linux", plan, "yes")
+    assert review(domain, TWO, said, NVME_ZAP) is None
+    text = review(domain, TWO, said, SDA_ZAP)
+    assert text is not None and "sda" in text and text.endswith("?")
+    assert review(domain, TWO, talk("install linux", plan, "yes", text, "yes"), SDA_ZAP) is None

@@ -78,6 +78,7 @@ def test_a_value_that_was_given_is_kept(
         (ROOTED, ("unmount /dev/vda2",), "umount /mnt"),
         (BARE, ("vda is free: 1G esp, rest /",),
          "sgdisk -Z /dev/vda && sgdisk -n 1:0:+1G -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/vda"),
+        (DONE, ("mount it and copy",), "mount /dev/vda2 /mnt && rsync -aAXHx / /mnt/"),
         (LAID, ("set vda2 to type 8304",), "sgdisk -t 2:8304 /dev/vda"),
         (LAID, ("partition vda, format it too",), MKFS),
         (LAID, ("not vda1, the other one",), "lsblk -f /dev/vda2"),

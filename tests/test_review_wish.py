@@ -48,6 +48,9 @@ NO_WISH = [
     (LAID, (*LAID_TALK, "Formatting gave me an error."), MKFS),
     (LAID, (*LAID_TALK, "mkfs.ext4 failed"), MKFS),
     (LAID, (*LAID_TALK, "the installer crashed while partitioning"), VDA_ZAP),
+    # a disk that stays, by the plan
+    (PAIR, ("hi", "Then /dev/vdb gets the system and is erased; /dev/vda stays. Please confirm.",
+            "confirm"), VDA_ZAP),
     # a word that is neither a deed nor a yes
     (LAID, (*LAID_TALK, "bigger please"), MKFS),
     (LAID, (*LAID_TALK, "purple please"), MKFS),
@@ -91,6 +94,9 @@ WISH = [
     (BARE, ("hi", "Shall I partition /dev/vda?", "yes"), VDA_ZAP),
     (BARE, ("suggest a layout", "EFI and root on /dev/vda. Shall I partition it?", "good plan, go"),
      VDA_ZAP),
+    (PAIR, ("hi", "I would take /dev/vda and keep /dev/vdb for data. Is that what you want?",
+            "no, the other", "Then /dev/vdb (80G) gets the system and everything on it is erased; "
+            "/dev/vda stays. Please confirm.", "confirm"), VDB_ZAP),
     (PAIR, ("linux please", "Onto which disk, vda or vdb?", "vdb"), VDB_ZAP),
     (PAIR, ("hi", "I can partition a disk for you: name it and I start.", "vdb then"), VDB_ZAP),
     (PAIR, ("I want linux on vdc", "There is no vdc. Which one do you mean, vda or vdb?", "vdb"),

@@ -17,13 +17,14 @@ from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_history import Turn, certain, question, turns_of
+from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
 from llmkit.installer.review_refer import (
     NOTHING,
     Refs,
     candidates,
     live_medium,
     named,
+    ranks,
     refer,
 )
 from llmkit.installer.state import SystemState
@@ -107,7 +108,7 @@ class Talk:
     def _proposed(self, text: str) -> frozenset[str]:
         """The disks that an assistant's text is about, when it does not leave a choice."""
         for part in (question(text), text):
-            disks = self._disks(named(part, self.state)) & _own(self.state)
+            disks = self._disks(named(proposed(part), self.state)) & _own(self.state)
             plan = "?" in text and not _CHOICE.search(part)  # about all that it names
             if len(disks) == 1 or disks and plan:
                 return disks
@@ -155,7 +156,9 @@ class Talk:
         part = question(plan)
         if not plan or self._leaves_choice(part):
             return Consent.which if plan and not refs else Consent.ask
-        asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
+        asked = self._asked(plan)
+        if not asked and named(plan, self.state):
+            return Consent.ask  # it names only what stays
         if not (self._fits(asked, need, nodes) if asked else self._about_it(need)):
             return Consent.ask
         if table and say.only_formats(plan):
@@ -192,7 +195,7 @@ class Talk:
         if not plan or not refs or not refs.sure or not say.agrees(kept):
             return False
         part = question(plan)
-        asked = refer(part if named(part, self.state) else plan, self.state, self.topic)
+        asked = self._asked(plan)
         if not asked and self._topic:
             asked = Refs(frozenset(), self._topic)
         return bool(asked) and not _CHOICE.search(part) and not refs.disks & asked.disks
@@ -225,7 +228,7 @@ class Talk:
         elif not wish.sets_up(rest):
             if wish.looks(kept):
                 return Consent.ask
-            going = files or self._firm or self._wished_before()
+            going = files or self._firm or self._wished_before() or self._agreed(kept, need)
             if not (going and self._goes_on(rest)):
                 return Consent.ask
             if new_table and self._of_parts(refs):
@@ -237,7 +240,7 @@ class Talk:
         if self._about_it(need):
             return Consent.given
         plan = self.plan()
-        asked = self._disks(named(plan, self.state))
+        asked = self._disks(named(proposed(plan), self.state))
         if plan and need <= asked and say.agrees(kept) and not self._leaves_choice(question(plan)):
             return Consent.given
         several = len(_own(self.state)) > 1
@@ -246,13 +249,40 @@ class Talk:
         return Consent.which if several and (refs or not self.topic) else Consent.ask
 
     def _only_speaks(self) -> bool:
-        """Whether the last message asks, looks or wants a plan."""
-        return say.doubts(self.said) or say.only_looks(self.said) or wish.plans(self.said)
+        """Whether the last message asks, looks or wants a plan; or counts in an order of its own."""
+        speaks = say.doubts(self.said) or say.only_looks(self.said) or wish.plans(self.said)
+        if speaks or not ranks(self.said) or named(self.said, self.state):
+            return speaks
+        return not self._in_order()
+
+    def _in_order(self) -> bool:
+        """Whether the assistant's last text names disks in the machine's order, so that a "second of
+        those" is the second by both."""
+        told = [turn.text.lower() for turn in self.turns if not turn.user and not turn.ran][-1:]
+        text = told[0] if told else ""
+        found = [
+            disk.path for disk in candidates(self.state) if disk.path in named(text, self.state)
+        ]
+        places = [re.search(rf"\b{path.removeprefix('/dev/')}\b", text) for path in found]
+        starts = [place.start() for place in places if place]
+        return starts == sorted(starts)
 
     def _goes_on(self, rest: str) -> bool:
         """Whether a message without a deed wants what is under way to go on."""
         yes = say.agrees(rest) and (bool(self.plan()) or wish.says_nothing_new(rest))
         return say.goes_on(rest) or yes or bool(refer(rest, self.state, self.topic))
+
+    def _agreed(self, kept: str, need: set[str]) -> bool:
+        """Whether the message says yes to a question that proposes to empty or use these disks."""
+        plan = self.plan()
+        speaks = wish.proposes(plan) and (say.destroys(plan) or _USES.search(plan))
+        choice = self._leaves_choice(question(plan))
+        return bool(speaks) and need <= self._asked(plan).disks and say.agrees(kept) and not choice
+
+    def _asked(self, plan: str) -> Refs:
+        """What an assistant's question is about, without what it says stays as it is."""
+        part = question(plan)
+        return refer(proposed(part if named(part, self.state) else plan), self.state, self.topic)
 
     def _wished_before(self) -> bool:
         """Whether a message of the person, or the assistant's offer, spoke of making a disk ready."""

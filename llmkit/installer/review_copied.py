@@ -69,9 +69,11 @@ def _lacking(said: str, outcome: Outcome, command: str) -> str:
 def _invented(talk: Talk, outcome: Outcome) -> str:
     """The name of a user or host that nobody has said, up to a letter."""
     before = _names(talk.state)
-    names = _names(outcome.state) - before
+    names = set()
     for event in outcome.events:
-        if event.kind in _NAMED and not event.detail.startswith("/"):
+        if event.detail.endswith("/etc/hostname"):
+            names |= {tree.hostname for _, tree in outcome.state.trees}
+        elif event.kind in _NAMED and not event.detail.startswith("/"):
             found = _NAME.search(event.detail.removeprefix("user "))
             names.add(found[0] if found else "")
     names -= before | _GIVEN | {""}

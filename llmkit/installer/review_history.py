@@ -21,6 +21,14 @@ _NONE = re.compile(  # a warning; or how overwriting a whole disk ends
 )
 _SHELLS = frozenset(("bash", "sh", "zsh", "sudo"))
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_PIECE = re.compile(r"(?<=[.;,:!?])\s+|\s+(?=(?:and|but|while|with|instead|rather)\b|not /)")
+_STAYS = re.compile(  # a piece of an assistant's text about a disk that nothing happens to
+    r"^(?:(?:and|but|while) )?(?:not|instead of|rather than)\b|"
+    r"\b(?:stay(?:s|ing)?|kept|keep(?:s|ing)?|spared?|unchanged|untouched|unharmed|intact|remain(?:s|ing)?|"
+    r"as (?:it|they) (?:is|are)|(?:left|leav(?:e|es|ing) \S+) (?:as|alone|out|in peace)|"
+    r"(?:is|be|are|will|does|do)(?: not|n't) (?:be )?(?:touch|chang|eras|wip|format|los|affect|harm|us)\w*)\b"
+)
+_NOTHING = re.compile(r"\b(?:nothing|none|no)\b")  # of it stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,17 @@ def turns_of(messages: Sequence[Mapping[str, str]]) -> list[Turn]:
         else:
             turns.append(Turn(user, text))
     return turns
+
+
+def proposed(text: str) -> str:
+    """An assistant's text without what it says stays as it is.
+
+    >>> proposed("/dev/sda would be erased; /dev/sdb stays. Shall I?")
+    '/dev/sda would be erased; Shall I?'
+    """
+    pieces = _PIECE.split(text)
+    kept = [p for p in pieces if not _STAYS.search(p.lower()) or _NOTHING.search(p.lower())]
+    return " ".join(kept)
 
 
 def question(text: str) -> str:

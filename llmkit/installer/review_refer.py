@@ -50,12 +50,14 @@ _EMPTY = re.compile(rf"\b(?:empty|blank|unused|vacant)(?:,? (?:\w+ )?{_NOUN}\b|\
 _FULL = re.compile(rf"\b(?:full|used|occupied) {_NOUN}\b|\bone (?:in use|with data)\b")
 _RANKS = "first|1st|top|second|2nd|third|3rd|fourth|last|bottom"
 _RANK = re.compile(
-    rf"\b({_RANKS})(?: of (?:them|the two)| (?:\w+ )?{_NOUN})\b|\b(?:disk|drive|number|no\.?|#) ?([1-4])\b|"
+    rf"\b({_RANKS})(?: of (?:them|those|these|the (?:two|disks|drives))| (?:\w+ )?{_NOUN})\b|"
+    r"\b(?:disk|drive|number|no\.?|#) ?([1-4]|one|two|three)(?!\w|\.\d)|"
     rf"(?:^|\b(?:the|its|it's|is) )({_RANKS})(?=\W*$|,| (?:then|please|one|"
     r"(?:in|on) the list|mentioned|listed|you)\b)"
 )
 _ORDER = dict.fromkeys(("first", "1st", "top"), 0) | dict.fromkeys(("second", "2nd"), 1)
 _ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
+_NUMBERS = {"1": 0, "one": 0, "2": 1, "two": 1, "3": 2, "three": 2, "4": 3}
 _OTHER = re.compile(
     rf"\bremaining {_NOUN}\b|"
     rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!]|"
@@ -141,6 +143,11 @@ def live_medium(text: str, state: SystemState, topic: Iterable[str] = ()) -> boo
     return bool(found) and found.sure and not found.every and not found.disks & own
 
 
+def ranks(text: str) -> bool:
+    """Whether a text refers to a disk by its place: the second one, number two."""
+    return _RANK.search(folded(text)) is not None
+
+
 def named(text: str, state: SystemState) -> frozenset[str]:
     """The nodes whose path or kernel name stands in a text as a whole word."""
     plain = text.lower()
@@ -193,7 +200,7 @@ def _ways(plain: str, state: SystemState, topic: frozenset[str]) -> Iterable[fro
             rank = None  # the first of the partitions
         if rank:
             word = rank[1] or rank[3]
-            place = _ORDER[word] if word else int(rank[2]) - 1
+            place = _ORDER[word] if word else _NUMBERS[rank[2]]
             if place < len(disks):
                 yield frozenset((disks[place].path,))
         if _OTHER.search(plain) and topic:

@@ -61,7 +61,7 @@ _YES = re.compile(
 )
 _YES_ALONE = re.compile(r"^do\W*$")
 _YES_WORDS = ("okay", "please", "correct", "exactly", "confirm", "proceed", "continue", "absolutely",
-              "perfect", "agreed", "certainly", "definitely", "course")  # fmt: skip
+              "perfect", "agreed", "certainly", "definitely", "course", "affirmative")  # fmt: skip
 _YES_TYPED = frozenset(
     "siure sufre surwe sjre sre yees yse eys ys yess ye yeh yas yy oky ko suer srue yrs tes yed yds".split()
 )
