@@ -13,6 +13,7 @@ import enum
 import re
 from collections.abc import Mapping, Sequence
 
+from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
@@ -122,7 +123,9 @@ class Talk:
     def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
         """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
         `known`: it is known that they hold something."""
-        if say.no_wish(self.said) or self._only_speaks():
+        if say.no_wish(self.said) or scope.hedged(self.said) or self._only_speaks():
+            return Consent.ask
+        if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
         rest = wish.requests(kept)
@@ -136,6 +139,8 @@ class Talk:
             return Consent.ask
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
+        if self._of_another(kept, need, nodes):
+            return Consent.ask
         if self._asks_for_more(refs, need):
             return Consent.ask
         if say.destroys(rest) and not (table and self._formats(kept, refs)):
@@ -145,7 +150,8 @@ class Talk:
                 return Consent.given  # no other disk has anything to format
             return self._referred(refs, need)
         if refs.sure and refs and self._asked_which(refs) and self._wished():
-            return Consent.given
+            choice = refer(scope.chosen(kept), self.state, self.topic)
+            return Consent.given if choice and self._fits(choice, need, nodes) else Consent.ask
         return self._answered(kept, refs, need, nodes, table)
 
     def _answered(
@@ -164,11 +170,18 @@ class Talk:
         if table and say.only_formats(plan):
             return Consent.ask
         if say.agrees(kept):
+            if not scope.plain_yes(self.said, self._names()):
+                return Consent.ask
             speaks = wish.proposes(plan) and (say.destroys(plan) or _USES.search(plan))
             return Consent.given if speaks else Consent.ask
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _names(self) -> frozenset[str]:
+        """Words of the disks' names and models, in lower case."""
+        told = (f"{disk.name} {disk.model}".lower() for disk in self.state.disks)
+        return frozenset(word for text in told for word in re.findall(r"[a-z0-9]+", text))
 
     def deletes(self, paths: set[str]) -> bool:
         """Whether the last message asks for these files to be deleted, by their paths."""
@@ -207,6 +220,23 @@ class Talk:
             return False
         paths = {disk.partition_path(number) for disk in candidates(self.state)}
         return not nodes <= paths
+
+    def _of_another(self, kept: str, need: set[str], nodes: set[str]) -> bool:
+        """Whether the clauses with a deed name other disks or partitions than those that lose something,
+        or a correction does."""
+        corrected = scope.after_correction(self.said)
+        if corrected:
+            refs = refer(corrected, self.state, self.topic)
+            if not (self._fits(refs, need, nodes) if refs else say.destroys(corrected)):
+                return True
+        about = [refer(clause, self.state, self.topic) for clause in scope.deeds(kept)]
+        if not about or not all(refs and refs.sure for refs in about):
+            return False
+        every = Refs(
+            frozenset().union(*(refs.nodes for refs in about)),
+            frozenset().union(*(refs.disks for refs in about)),
+        )
+        return not self._fits(every, need, nodes)
 
     def direction(self, need: set[str], *, table: bool, new_table: bool, files: bool) -> Consent:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and

@@ -230,6 +230,11 @@ def refuses(text: str) -> bool:
     return _NO.search(plain) is not None
 
 
+def in_spite(plain: str) -> str:
+    """A folded text without phrases that hold a word of refusal and are none (`nothing important`)."""
+    return _PHRASES.sub(" ", _YES_IN_SPITE.sub(" ", plain))
+
+
 @lru_cache(maxsize=8192)
 def doubts(text: str) -> bool:
     """Whether a text asks, or fears, rather than tells. `can you erase sda?` tells."""

@@ -1,0 +1,174 @@
+"""How far does a request for a loss go, and is it one at all?
+
+    hedged("erase everything but sda"), hedged("wipe sda tomorrow")          # True, True
+    parts_only("erase sda's second partition", 2)                            # True: not both
+    after_correction("format sda, I mean mount it")                          # "mount it"
+
+Words that look like a request and are less: an exception, a time to come, what somebody else said, a
+joke, a wish for a line to read, one thing of many on a disk. Where one of them stands, the person is
+asked; that costs a "yes", and the other way a disk.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from llmkit.installer import review_words as say
+
+_DELETES = (
+    r"(?:delet|remov|eras|wip|dropp?|kill|empt|clear|clean|purg|format|destroy|nuk|zapp?|uninstall|"
+    r"get(?:ting)? rid of)(?:e|y|ing)?"
+)
+_HEDGES = re.compile(
+    # all but one: which are left is not worked out here
+    r"\b(?:everything|anything|all|any|every|both|disks?|drives?|ones?|each)(?: \w+)? "
+    r"(?:but|except(?:ing)?|save for|other than|apart from|besides|aside from|minus)\b|"
+    r"\b(?:that|which|where|who)(?:'s)?(?: \S+){0,2} (?:isn't|is not|ain't|not|has no|hasn't|doesn't)\b|"
+    # on a condition
+    r"\b(?:as long as|so long as|provided|providing|assuming|on (?:the )?condition|supposing)\b|"
+    # not now
+    r"\b(?:tomorrow|tonight|next (?:week|month|time)|(?:this|in the) (?:evening|afternoon)|at night|"
+    r"on (?:mon|tues|wednes|thurs|fri|satur|sun)days?|"
+    r"in (?:an?|one|two|\d+|a few) (?:hours?|minutes?|days?|weeks?)|when (?:every|some|no)\w*)\b|"
+    # what somebody else says
+    r"\b(?:he|she|they|brother|sister|son|daughter|wife|husband|friend|neighbou?r|colleague|boss|guide|"
+    r"manual|wiki|tutorial|docs?|documentation|readme|forum|video|some(?:body|one)|every(?:body|one)|people|"
+    r"article|book|site|website|page|script)(?: also| always)? "
+    r"(?:told|tells?|says?|said|suggests?|suggested|wants?|claims?|thinks?|writes?|wrote|recommends?)\b|"
+    # no earnest
+    r"\b(?:kidding|jok(?:e|es|ing)|pretend\w*|simulat\w+|dry[- ]?run|hypothetical\w*|theoretical\w*|"
+    r"just testing|for (?:fun|example))\b|"
+    # a line to read, or to run by oneself
+    r"\b(?:give|tell|send|write|type|spell|print|show)(?: me| us| down| out)* "
+    r"(?:the |a |an |your )?(?:commands?|lines?|instructions?)\b|"
+    r"\b(?:write|jot) (?:it )?down\b|\b(?:it|that|this) myself\b|"
+    # a judgement
+    r"\b(?:would|might|could|will) be (?:a |an |very |really )*(?:bad|stupid|terrible|dumb|wrong|mistake|mad|"
+    r"crazy|shame|pity|catastroph\w+|disaster)\b|"
+    # what is there is to work again, or something else comes there
+    r"\b(?:fix|repair|restor|rescu|recover|undelet|correct)(?:e|ing)?(?: \S+){0,3} "
+    r"(?:table|partitions?|gpt|mbr|disk|drive|files?)\b|"
+    r"\b(?:re)?install\w*(?: \S+){0,2} (?:windows|win ?\d+|mac ?os|osx|freebsd|android)\b|\braid ?\d*\b|"
+    # not all of it
+    r"\b(?:a little|a bit|slightly|partly|partially|half of)\b|"
+    rf"\b{_DELETES}(?: up)?(?: [\w'-]+){{0,4}}? (?:kernels?|logs?|cache[sd]?|packages?|apps?|programs?|"
+    r"games?|"
+    r"folders?|director(?:y|ies)|snapshots?|drivers?|grub|boot ?loaders?|entr(?:y|ies)|config\w*|"
+    r"settings?|virus(?:es)?|malware|updates?|passwords?|duplicates?|trash|temp(?:orary)?)\b"
+)
+_ONE_OF_THEM = re.compile(
+    rf"\b{_DELETES} (?:(?!(?:and|then|or|make|mak|create|into|with|one|single|new|as|put|to|is|gets?)\b)"
+    r"[\w/'-]+ ){1,5}part(?:ition)?\b(?!s| table)|"
+    r"\b(?:delete|remove|uninstall|get rid of|drop)(?: \w+){0,2} "
+    r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
+)
+_CORRECTION = re.compile(r"\b(?:i mean(?:t)?|or rather|correction|scratch that)\b[ ,:.]*")
+_PAST = re.compile(
+    r"\b(?:was|were|has been|have been|had been|already|yesterday|earlier|last (?:week|year))\b"
+)
+_LIST = re.compile(
+    r"(?:[\s,&+]|/dev/|\b(?:[svh]d[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mmcblk\d+(?:p\d+)?|"
+    r"and|too|also|as well|both)\b)+"
+)
+_DESCRIBES = re.compile(
+    r"^(?:(?:and|but|because|since|as|so) )?(?:the |my )?(?:/dev/)?\w+ (?:\w+ )?"
+    r"(?:is|are|was|has|have|had|holds?|contains?|keeps?|stores?|belongs?)\b"
+    r"(?! (?:the (?:one(?! with| that)|right|target)|it\b|fine|ok|okay|good|right|free|empty|blank|"
+    r"correct|what i|mine to|meant|to (?:be|go)))"
+)
+# The words of a yes that is nothing but a yes. Other words say something else beside it, and that may be
+# a condition, another wish or a goodbye: then the question is asked once more.
+_OF_A_YES = frozenset(
+    "y yes yess yep yea yeah yup ya ye aye jo ja si oui sure ok oki okay okey k kk please pls plz go "
+    "going goes ahead on for it do does did done doing that so this these those them both all of course "
+    "agree agreed agrees confirm confirmed confirms i i'm i'd i've me my you your we us am affirmative "
+    "absolutely right correct exactly fine perfect sounds sound looks good great nice cool super "
+    "certainly definitely alright allright by means proceed continue carry let's let with pleasure "
+    "gladly make as say said like liked may must why is was are be been it's its that's the a an one "
+    "ones approve approved accept accepted granted grant permission ready begin start can could should "
+    "shall will would want wanted wants meant mean and to oh ah well then now just still again too also "
+    "really very quite thanks thank indeed asked proposed suggested planned plan told same usual way "
+    "name order off everything anything whole entire thing things stuff data content contents old new "
+    "only here there what's disk disks drive drives ssd hdd hard nvme stick card device partition "
+    "partitions system systems layout table gpt mbr uefi bios efi esp root home swap boot fs file files "
+    "filesystem filesystems use used using take taken keep lost gone empty erased away at from into "
+    "onto in word once more sir madam quickly finally already hurry up "
+    "anyway understood understand aware clear jup sooner better".split()
+)
+_SLIPS = frozenset(
+    "tat taht htat thta tht teh hte ti yse eys yas yrs sur suer pleae plase tkae tak gp".split()
+)
+_NO_SLIPS = frozenset("think quiet quite write white whole where those things".split())
+_SPARES_NOTHING = re.compile(  # beside a yes
+    r"\b(?:that|it|this)(?:'s| is| was) what i (?:want(?:ed)?|meant|said)\b|"
+    r"\b(?:i|we)(?:'ve| have| got| made| have got| have made)? (?:a |all |my |full |the )*"
+    r"(?:back-?ups?|copies|copy)(?: of (?:it|that|them|everything|all(?: of (?:it|that))?))?\b|"
+    r"\b(?:it|that|everything|all|what was there|my \w+)(?:'s| is| are)(?: all)? "
+    r"(?:in the cloud|(?:backed up|saved|copied|safe)(?: elsewhere)?|elsewhere)\b|"
+    r"\bi know(?: what (?:i (?:lose|am doing|do)|that means|it means|it does))?\b|"
+    r"\bi(?:'m| am) (?:sure|certain|positive)\b|\bi(?:'ve| have) time\b|\bat last\b|\bno problem\b|"
+    r"\b(?:hell|damn|fuck) (?:yes|yeah|right)\b"
+)
+_ENCRYPTS = re.compile(r"\b(?:encrypt\w*|luks\w*|crypt\w*)\b")
+
+
+@lru_cache(maxsize=8192)
+def hedged(text: str) -> bool:
+    """Whether a text makes an exception, speaks of later or of others, jokes, or wants less than all."""
+    return _HEDGES.search(say.folded(text)) is not None
+
+
+def parts_only(text: str, lost: int) -> bool:
+    """Whether a text wants one partition gone, and `lost` of them are more."""
+    return lost > 1 and _ONE_OF_THEM.search(say.folded(text)) is not None
+
+
+def after_correction(text: str) -> str:
+    """What follows "I mean"; "" where nobody corrects anything in the middle of a message."""
+    plain = say.folded(text)
+    found = list(_CORRECTION.finditer(plain))
+    if not found or not plain[: found[-1].start()].strip(" ,.-"):
+        return ""
+    return plain[found[-1].end() :]
+
+
+def only_encrypts(text: str) -> bool:
+    """Whether a text speaks of encrypting, and of nothing else that destroys."""
+    plain = say.folded(text)
+    return _ENCRYPTS.search(plain) is not None and not say.destroys(_ENCRYPTS.sub(" ", plain))
+
+
+def deeds(text: str) -> list[str]:
+    """The clauses that speak of a deed to come, and lists of devices behind them; [] where one of them
+    leaves it to the others what it is about."""
+    found: list[str] = []
+    for clause in say.clauses(text):
+        listed = bool(found) and _LIST.fullmatch(clause) is not None
+        if listed or say.destroys(clause) and not (say.refuses(clause) or _PAST.search(clause)):
+            found.append(clause)
+    return found
+
+
+def chosen(text: str) -> str:
+    """An answer to "which?" without the clauses that describe: `nvme0n1, sda has my photos`."""
+    return ", ".join(clause for clause in say.clauses(text) if not _DESCRIBES.match(clause))
+
+
+def plain_yes(text: str, names: frozenset[str]) -> bool:
+    """Whether a message that agrees says nothing beside it. `names`: words of disks and models.
+
+    >>> plain_yes("yes, wipe it", frozenset()), plain_yes("ok, I'll ask my wife", frozenset())
+    (True, False)
+    """
+    plain = say.in_spite(_SPARES_NOTHING.sub(" ", say.folded(text)))
+    for word in re.findall(r"[\w'’/.+-]+", plain):
+        word = word.strip(".'/-+").removeprefix("dev/")
+        if not word or word in _OF_A_YES or word in names or any(map(str.isdigit, word)):
+            continue
+        if re.sub(r"([a-z])\1+", r"\1", word) in _OF_A_YES:
+            continue  # yeesss
+        slip = word not in _NO_SLIPS and (len(word) > 4 or word in _SLIPS)
+        if not (say.destroys(word) or slip and (word in _SLIPS or say.typed(word, _OF_A_YES))):
+            return False
+    return True
