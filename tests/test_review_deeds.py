@@ -60,7 +60,6 @@ NO_REQUESTS = [
     "windows is installed on sda",
 ]
 REQUESTS = [
-    "install linux",
     "install linux on sda with a desktop",
     "erase sda, it has windows on it",
     "I have windows installed on sda, wipe it",

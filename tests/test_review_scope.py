@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from llmkit.domain import get_domain, review
-from llmkit.installer.review_scope import after_correction, deeds, hedged, parts_only, plain_yes
-from tests.test_review import NVME_ZAP, PLAN, SDA_ZAP, TWO, talk
+from llmkit.installer.review_scope import (
+    about_disks,
+    after_correction,
+    deeds,
+    hedged,
+    parts_only,
+    plain_yes,
+    typed_line,
+)
+from tests.test_review import NVME_ZAP, ONE, PLAN, SDA_ZAP, TWO, talk
 
 W = "Which disk: /dev/sda or /dev/nvme0n1?"
 
@@ -108,6 +116,136 @@ LESS = [
     ("erase the older disk", SDA_ZAP),
     ("erase the faster disk", SDA_ZAP),
     ("erase the slower one", NVME_ZAP),
+]
+
+# the same where there is one disk, with file systems that somebody may want
+MINE = [
+    ("install linux", SDA_ZAP),
+    ("what's the disk called", SDA_ZAP),
+    ("I want to see the partition table", SDA_ZAP),
+    ("do i have to format", SDA_ZAP),
+    ("partition table?", SDA_ZAP),
+    ("partitions", SDA_ZAP),
+    ("the partition", SDA_ZAP),
+    ("my disk is full", SDA_ZAP),
+    ("my disk is broken", SDA_ZAP),
+    ("the format is ext4", SDA_ZAP),
+    ("format", SDA_ZAP),
+    ("formatting?", SDA_ZAP),
+    ("install", SDA_ZAP),
+    ("installation guide please", SDA_ZAP),
+    ("i am installing linux, hi", SDA_ZAP),
+    ("this is an installer right", SDA_ZAP),
+    ("installer crashed", SDA_ZAP),
+    ("start", SDA_ZAP),
+    ("begin", SDA_ZAP),
+    ("new", SDA_ZAP),
+    ("linux", SDA_ZAP),
+    ("swap", SDA_ZAP),
+    ("gpt", SDA_ZAP),
+    ("is it gpt", SDA_ZAP),
+    ("gpt or mbr", SDA_ZAP),
+    ("btrfs is better than ext4", "mkfs.ext4 -F /dev/sda2"),
+    ("I like xfs", "mkfs.ext4 -F /dev/sda2"),
+    ("ext4", "mkfs.ext4 -F /dev/sda2"),
+    ("sda2 is ext4", "mkfs.ext4 -F /dev/sda2"),
+    ("sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("ext4 on sda2?", "mkfs.ext4 -F /dev/sda2"),
+    ("format sda1", "mkfs.ext4 -F /dev/sda2"),
+    ("format the first partition", "mkfs.ext4 -F /dev/sda2"),
+    ("fat32 for sda1", "mkfs.ext4 -F /dev/sda2"),
+    ("put /home on sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("use sda2 as home", "mkfs.ext4 -F /dev/sda2"),
+    ("use sda2 as home, don't format", "mkfs.ext4 -F /dev/sda2"),
+    ("mount sda2 as home", "mkfs.ext4 -F /dev/sda2"),
+    ("root is sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("root on sda2, home on sda1", "mkfs.ext4 -F /dev/sda2"),
+    ("keep home on sda2, format sda1", "mkfs.ext4 -F /dev/sda2"),
+    ("format sda1 and mount sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("format sda1, then mount sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("sda2 as it is, sda1 fresh", "mkfs.ext4 -F /dev/sda2"),
+    ("check sda2 for errors", "mkfs.ext4 -F /dev/sda2"),
+    ("resize the ext4 on sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("shrink sda2 to make room", "mkfs.ext4 -F /dev/sda2"),
+    ("make room", SDA_ZAP),
+    ("free up space", SDA_ZAP),
+    ("I need more space", SDA_ZAP),
+    ("give sda2 a new label", "mkfs.ext4 -F /dev/sda2"),
+    ("rename sda2 to root", "mkfs.ext4 -F /dev/sda2"),
+    ("new name for sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("new uuid for sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("make sda2 bootable", "mkfs.ext4 -F /dev/sda2"),
+    ("make a backup of sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("make sda2 readable", "mkfs.ext4 -F /dev/sda2"),
+    ("create a folder on sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("create a file on sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("create a user", SDA_ZAP),
+    ("create a swap file", SDA_ZAP),
+    ("make a swapfile on sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("set up wifi", SDA_ZAP),
+    ("set up the network", SDA_ZAP),
+    ("set up grub", SDA_ZAP),
+    ("set up the bootloader on sda", SDA_ZAP),
+    ("prepare the usb stick", SDA_ZAP),
+    ("prepare for reboot", "umount -R /mnt && reboot"),
+    ("start over the wifi", SDA_ZAP),
+    ("start again the download", SDA_ZAP),
+    ("fresh coffee first", SDA_ZAP),
+    ("restart", SDA_ZAP),
+    ("reset", SDA_ZAP),
+    ("reset the network", SDA_ZAP),
+    ("clear the screen", SDA_ZAP),
+    ("clear", SDA_ZAP),
+    ("delete the last line i typed", SDA_ZAP),
+    ("remove the usb stick", SDA_ZAP),
+    ("i removed the stick", SDA_ZAP),
+    ("cleaning lady came in, one sec", SDA_ZAP),
+    ("format my name nicely", SDA_ZAP),
+    ("format the output as a table", SDA_ZAP),
+    ("in what format is sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("date format", SDA_ZAP),
+    ("time format 24h please", SDA_ZAP),
+    ("install german language", SDA_ZAP),
+    ("install a desktop", SDA_ZAP),
+    ("install kde", SDA_ZAP),
+    ("install nvidia drivers", SDA_ZAP),
+    ("install it in english", SDA_ZAP),
+    ("replace the hostname by atlas", SDA_ZAP),
+    ("replace my user name", SDA_ZAP),
+    ("erase my user account", SDA_ZAP),
+    ("delete user tom", SDA_ZAP),
+    ("overwrite fstab", SDA_ZAP),
+    ("overwrite the hosts file", SDA_ZAP),
+    ("recreate fstab", SDA_ZAP),
+    ("redo the locale", SDA_ZAP),
+    ("redo grub", SDA_ZAP),
+    ("encrypt my password", SDA_ZAP),
+    ("destroy all monsters", SDA_ZAP),
+    ("purge pip cache", SDA_ZAP),
+    ("shred the file secrets.txt", SDA_ZAP),
+    ("wipe my fingerprints lol", SDA_ZAP),
+    ("empty the trash", SDA_ZAP),
+    ("partition? what is that", SDA_ZAP),
+    ("parted", SDA_ZAP),
+    ("fdisk -l", SDA_ZAP),
+    ("sgdisk -p /dev/sda", SDA_ZAP),
+    ("parted print", SDA_ZAP),
+    ("mkfs", SDA_ZAP),
+    ("man mkfs", SDA_ZAP),
+    ("mkfs.ext4 --help", "mkfs.ext4 -F /dev/sda2"),
+    ("wipefs /dev/sda", SDA_ZAP),
+    ("wipefs -n -a /dev/sda", SDA_ZAP),
+    ("dd if=/dev/sda of=/tmp/x", SDA_ZAP),
+    ("lsblk /dev/sda", SDA_ZAP),
+    ("mount /dev/sda2 /mnt", "mkfs.ext4 -F /dev/sda2"),
+    ("umount sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("fsck sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("e2label /dev/sda2 root", "mkfs.ext4 -F /dev/sda2"),
+    ("tune2fs -L root /dev/sda2", "mkfs.ext4 -F /dev/sda2"),
+    ("swapon", SDA_ZAP),
+    ("sgdisk -v /dev/sda", SDA_ZAP),
+    ("gdisk backup of sda", SDA_ZAP),
+    ("sfdisk -d /dev/sda > x", SDA_ZAP),
 ]
 
 # answers to "sda would be erased. Shall I?" that are no consent, or not to that
@@ -295,6 +433,12 @@ def test_words_that_ask_for_less(said: str, command: str) -> None:
     assert review(get_domain("installer"), TWO, talk(said), command) is not None
 
 
+@pytest.mark.parametrize(("said", "command"), MINE)
+def test_words_about_other_things(said: str, command: str) -> None:
+    """A word for a deed is no request where the message is about something else."""
+    assert review(get_domain("installer"), ONE, talk(said), command) is not None
+
+
 @pytest.mark.parametrize("said", NO_YES)
 def test_an_answer_that_is_no_yes(said: str) -> None:
     """The question is asked again."""
@@ -325,5 +469,10 @@ def test_the_parts_of_it() -> None:
     assert after_correction("I mean sda") == ""
     assert deeds("sda was wiped yesterday, wipe nvme0n1") == ["wipe nvme0n1"]
     assert deeds("erase sda, sdb, sdc has my photos") == ["erase sda", "sdb"]
+    assert about_disks("wipe it and start over", frozenset())
+    assert about_disks("I slept on it, so erase the whole disk", frozenset())
+    assert not about_disks("format the output as a table", frozenset())
+    assert not about_disks("partitions", frozenset())
+    assert typed_line("sudo wipefs -n /dev/sda") and not typed_line("parted the sea")
     assert plain_yes("yes, the Samsung", frozenset({"samsung"}))
     assert not plain_yes("yes, the Samsung", frozenset())

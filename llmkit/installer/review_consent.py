@@ -17,6 +17,7 @@ from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
+from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
 from llmkit.installer.review_refer import (
@@ -125,6 +126,12 @@ class Talk:
         `known`: it is known that they hold something."""
         if say.no_wish(self.said) or scope.hedged(self.said) or self._only_speaks():
             return Consent.ask
+        if scope.typed_line(self.said):
+            if (
+                check_command(self.said.strip().removeprefix("$"), self.state).danger
+                != "destructive"
+            ):
+                return Consent.ask
         if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
@@ -349,7 +356,8 @@ class Talk:
         if refs and refs.sure:
             return Consent.given
         if self._about_it(need):
-            return Consent.given
+            clear = refs or scope.about_disks(self.said, self._names())
+            return Consent.given if clear else Consent.ask
         several = len(_own(self.state)) > 1
         return Consent.which if several and (refs or not self.topic) else Consent.ask
 

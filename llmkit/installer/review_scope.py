@@ -43,6 +43,7 @@ _HEDGES = re.compile(
     r"\b(?:give|tell|send|write|type|spell|print|show)(?: me| us| down| out)* "
     r"(?:the |a |an |your )?(?:commands?|lines?|instructions?)\b|"
     r"\b(?:write|jot) (?:it )?down\b|\b(?:it|that|this) myself\b|"
+    r"(?<!have )(?<!have a )(?<!made a )(?<!got a )\bback-?up of\b|"
     # a judgement
     r"\b(?:would|might|could|will) be (?:a |an |very |really )*(?:bad|stupid|terrible|dumb|wrong|mistake|mad|"
     r"crazy|shame|pity|catastroph\w+|disaster)\b|"
@@ -96,10 +97,35 @@ _OF_A_YES = frozenset(
     "onto in word once more sir madam quickly finally already hurry up "
     "anyway understood understand aware clear jup sooner better".split()
 )
+# Beside those, what stands in a request that names no disk, where there is one that can be meant.
+_OF_A_REQUEST = _OF_A_YES | frozenset(
+    "no na nah hm hmm uh um next first second two three put mount unmount mnt steps step plain simple "
+    "safe saved made allowed case has moment ours behind rather cut them they linux windows ext xfs "
+    "btrfs fat fresh usable standard default classic single separate each size sizes rest max maximum "
+    "minimum more my our please computer laptop machine pc".split()
+)
+_NOUNS = frozenset(  # a word for a thing, and no wish for one
+    "partition partitions swap gpt mbr msdos luks lvm layout install installation clear linux system file "
+    "filesystem filesystems files ext ext2 ext3 ext4 btrfs xfs f2fs fat fat32 vfat please pls root home "
+    "esp efi disk".split()
+)
+_THE_DISK = re.compile(
+    r"\b(?:eras|wip|clear|format|partition|overwrit|nuk|zap)(?:e|p|ing)? (?:up )?"
+    r"(?:the |this |that |my |whole |entire |full )+(?:disk|drive|ssd|hdd)\b"
+)
+_TYPED_LINE = re.compile(
+    r"\s*(?:\$ ?|sudo )?(?:(?:sg|g|sf|f|cf|c)disk|parted|wipefs|mkfs|mkfs\.\w+|mke2fs|mkswap|dd|cryptsetup|"
+    r"blkdiscard|shred)\s+(?:-|/|\w+=)"
+)
+_TURNS = re.compile(  # from a deed to one that takes nothing away
+    r"\band(?= (?:then )?(?:mount|keep|leave|use|check|show|list|copy|back|save|look|fsck|label|name)\b)"
+)
 _SLIPS = frozenset(
     "tat taht htat thta tht teh hte ti yse eys yas yrs sur suer pleae plase tkae tak gp".split()
 )
-_NO_SLIPS = frozenset("think quiet quite write white whole where those things".split())
+_NO_SLIPS = frozenset(
+    "think quit exit stay time hello help quiet quite write white whole where those things".split()
+)
 _SPARES_NOTHING = re.compile(  # beside a yes
     r"\b(?:that|it|this)(?:'s| is| was) what i (?:want(?:ed)?|meant|said)\b|"
     r"\b(?:i|we)(?:'ve| have| got| made| have got| have made)? (?:a |all |my |full |the )*"
@@ -143,7 +169,7 @@ def deeds(text: str) -> list[str]:
     """The clauses that speak of a deed to come, and lists of devices behind them; [] where one of them
     leaves it to the others what it is about."""
     found: list[str] = []
-    for clause in say.clauses(text):
+    for clause in say.clauses(_TURNS.sub(", ", say.folded(text))):
         listed = bool(found) and _LIST.fullmatch(clause) is not None
         if listed or say.destroys(clause) and not (say.refuses(clause) or _PAST.search(clause)):
             found.append(clause)
@@ -161,14 +187,33 @@ def plain_yes(text: str, names: frozenset[str]) -> bool:
     >>> plain_yes("yes, wipe it", frozenset()), plain_yes("ok, I'll ask my wife", frozenset())
     (True, False)
     """
+    return _only_of(text, _OF_A_YES | names, 5)
+
+
+def about_disks(text: str, names: frozenset[str]) -> bool:
+    """Whether a request that names no disk speaks of nothing else: `format the output as a table`."""
+    plain = say.folded(text)
+    if all(word in _NOUNS for word in say.words(plain)):
+        return False
+    if _THE_DISK.search(plain):
+        return True
+    return _only_of(text, _OF_A_REQUEST | names, 4)
+
+
+def typed_line(text: str) -> bool:
+    """Whether a message is a line for a shell, about a disk."""
+    return _TYPED_LINE.match(text) is not None
+
+
+def _only_of(text: str, known: frozenset[str], least: int) -> bool:
+    """Whether all words are known, up to a letter in those of `least` and more."""
     plain = say.in_spite(_SPARES_NOTHING.sub(" ", say.folded(text)))
     for word in re.findall(r"[\w'’/.+-]+", plain):
         word = word.strip(".'/-+").removeprefix("dev/")
-        if not word or word in _OF_A_YES or word in names or any(map(str.isdigit, word)):
+        if not word or word in known or word in _SLIPS or any(map(str.isdigit, word)):
             continue
-        if re.sub(r"([a-z])\1+", r"\1", word) in _OF_A_YES:
+        if re.sub(r"([a-z])\1+", r"\1", word) in known or say.destroys(word):
             continue  # yeesss
-        slip = word not in _NO_SLIPS and (len(word) > 4 or word in _SLIPS)
-        if not (say.destroys(word) or slip and (word in _SLIPS or say.typed(word, _OF_A_YES))):
+        if word in _NO_SLIPS or not any(say.near(word, other, least) for other in known):
             return False
     return True

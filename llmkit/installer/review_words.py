@@ -44,7 +44,7 @@ _PHRASES = re.compile(
 )
 _STAND_FOR_OTHERS = frozenset(  # one letter away from a word of the lists, and not that word
     "refuse refused formal former forma format's reuses instant instance crease ease phrase "
-    "cleaner clever nuked's wife wise wide pipe wire clea portion portions reformed moved".split()
+    "installer cleaner clever nuked's wife wise wide pipe wire clea portion portions reformed moved".split()
 )
 
 _YES = re.compile(
@@ -144,7 +144,8 @@ _ONE_PART = re.compile(
 _FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|please|pls)[ ,]+)*"
 _ASKS = re.compile(
     _FILLER
-    + r"(?:(?:what|waht|wat|whats|what's|why|who|whose|where|when|which|how|isn't|aren't|didn't|"
+    + r"(?:(?:in (?:what|which)|what|waht|wat|whats|what's|why|who|whose|where|when|which|how|isn't|aren't|"
+    r"didn't|"
     r"dose|does|did|should|shall|must|may|might|would|will|can(?! go\b)|could)\b|"
     r"do(?= (?:i|you|we|they|these|those|the disks)\b)|"
     r"(?:is|are|was|were|has|have|any)\b(?! (?:empty|blank|fine|ok|okay|good|nothing|no|ready|clear)\b))"
