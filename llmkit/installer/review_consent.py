@@ -354,7 +354,8 @@ class Talk:
     def _referred(self, refs: Refs, need: set[str]) -> Consent:
         """A request that destroys; does it tell the disks?"""
         if refs and refs.sure:
-            return Consent.given
+            plain = scope.plain_request(self.said, self._names())
+            return Consent.given if plain else Consent.ask
         if self._about_it(need):
             clear = refs or scope.about_disks(self.said, self._names())
             return Consent.given if clear else Consent.ask

@@ -27,6 +27,7 @@ _HEDGES = re.compile(
     r"\b(?:that|which|where|who)(?:'s)?(?: \S+){0,2} (?:isn't|is not|ain't|not|has no|hasn't|doesn't)\b|"
     # on a condition
     r"\b(?:as long as|so long as|provided|providing|assuming|on (?:the )?condition|supposing)\b|"
+    rf"\b{_DELETES} (?:the rest|the others|everything else|all else|all (?:of )?the others?)\b|"
     # not now
     r"\b(?:tomorrow|tonight|next (?:week|month|time)|(?:this|in the) (?:evening|afternoon)|at night|"
     r"on (?:mon|tues|wednes|thurs|fri|satur|sun)days?|"
@@ -102,7 +103,10 @@ _OF_A_REQUEST = _OF_A_YES | frozenset(
     "no na nah hm hmm uh um next first second two three put mount unmount mnt steps step plain simple "
     "safe saved made allowed case has moment ours behind rather cut them they linux windows ext xfs "
     "btrfs fat fresh usable standard default classic single separate each size sizes rest max maximum "
-    "minimum more my our please computer laptop machine pc".split()
+    "minimum more my our please computer laptop machine pc run need needs get gets give build bigger "
+    "biggest big smaller smallest small larger largest large little other others last third fourth over "
+    "decided have try help would could kindly today completely totally properly itself again straight "
+    "linux's os distro ubuntu debian fedora arch usual cleanly".split()
 )
 _NOUNS = frozenset(  # a word for a thing, and no wish for one
     "partition partitions swap gpt mbr msdos luks lvm layout install installation clear linux system file "
@@ -118,7 +122,11 @@ _TYPED_LINE = re.compile(
     r"blkdiscard|shred)\s+(?:-|/|\w+=)"
 )
 _TURNS = re.compile(  # from a deed to one that takes nothing away
-    r"\band(?= (?:then )?(?:mount|keep|leave|use|check|show|list|copy|back|save|look|fsck|label|name)\b)"
+    r"\band(?= (?:then )?(?:mount|keep|leave|use|check|show|list|copy|back|save|look|fsck|label|name|"
+    r"(?:un)?plug|pull|disconnect|eject|ignore|forget|skip)\b)"
+)
+_JOINTS = re.compile(  # between a deed and what else a message says
+    r"\b(?:and|with|so|because|for|then|as|since|plus)\b|[,;:+&()]"
 )
 _SLIPS = frozenset(
     "tat taht htat thta tht teh hte ti yse eys yas yrs sur suer pleae plase tkae tak gp".split()
@@ -200,6 +208,14 @@ def about_disks(text: str, names: frozenset[str]) -> bool:
     return _only_of(text, _OF_A_REQUEST | names, 4)
 
 
+def plain_request(text: str, names: frozenset[str]) -> bool:
+    """Whether a piece of a message with a deed says nothing beside it: not `a note: wipe sda on Monday`."""
+    pieces = (piece for clause in say.clauses(text) for piece in _JOINTS.split(clause))
+    return any(
+        say.destroys(piece) and _only_of(piece, _OF_A_REQUEST | names, 4) for piece in pieces
+    )
+
+
 def typed_line(text: str) -> bool:
     """Whether a message is a line for a shell, about a disk."""
     return _TYPED_LINE.match(text) is not None
@@ -209,8 +225,9 @@ def _only_of(text: str, known: frozenset[str], least: int) -> bool:
     """Whether all words are known, up to a letter in those of `least` and more."""
     plain = say.in_spite(_SPARES_NOTHING.sub(" ", say.folded(text)))
     for word in re.findall(r"[\w'’/.+-]+", plain):
+        option = word.startswith("-")
         word = word.strip(".'/-+").removeprefix("dev/")
-        if not word or word in known or word in _SLIPS or any(map(str.isdigit, word)):
+        if option or not word or word in known or word in _SLIPS or any(map(str.isdigit, word)):
             continue
         if re.sub(r"([a-z])\1+", r"\1", word) in known or say.destroys(word):
             continue  # yeesss
