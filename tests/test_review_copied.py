@@ -70,6 +70,7 @@ def test_a_value_that_was_given_is_kept(
         (ROOTED, ("set root's password",), "arch-chroot /mnt passwd root"),
         (ROOTED, ("europe/riga",), ZONE.format("Europe/Riga")),
         (ROOTED, ("not Europe/Riga, Europe/Oslo",), ZONE.format("Europe/Oslo")),
+        (ROOTED, ("timezone: europe/rigga",), ZONE.format("Europe/Riga")),
         (ROOTED, ("i am in Riga",), ZONE.format("Europe/Riga")),
         (ROOTED, ("swedish",), LANG.format("sv_SE")),
         (ROOTED, ("hosts: I was in /etc a moment ago. who am i?",), "whoami"),

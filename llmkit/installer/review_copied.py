@@ -61,8 +61,11 @@ def _lacking(said: str, outcome: Outcome, command: str) -> str:
         to_come = path in _ROLES and kinds & {"table", "partition", "format"}
         if not to_come and path not in line and path.removeprefix("/mnt") not in line:
             return str(path)
-    values = _ZONE.findall(said) if "timezone" in kinds else []
-    values += _LOCALE.findall(said) if "locale" in kinds else []
+    zones = [event.detail.lower() for event in outcome.events if event.kind == "timezone"]
+    for zone in _ZONE.findall(said) if zones else []:
+        if not any(say.near(zone, other) for other in zones):
+            return str(zone)
+    values = _LOCALE.findall(said) if "locale" in kinds else []
     return next((value for value in values if value not in line), "")
 
 

@@ -62,6 +62,8 @@ _HEDGES = re.compile(
 _ONE_OF_THEM = re.compile(
     rf"\b{_DELETES} (?:(?!(?:and|then|or|make|mak|create|into|with|one|single|new|as|put|to|is|gets?)\b)"
     r"[\w/'-]+ ){1,5}part(?:ition)?\b(?!s| table)|"
+    r"\b(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)'s "
+    r"(?!partitions?\b|contents?\b|data\b|files?\b|(?:old |whole )*(?:partition )?table)|"
     r"\b(?:delete|remove|uninstall|get rid of|drop)(?: \w+){0,2} "
     r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
 )
@@ -106,7 +108,8 @@ _OF_A_REQUEST = _OF_A_YES | frozenset(
     "minimum more my our please computer laptop machine pc run need needs get gets give build bigger "
     "biggest big smaller smallest small larger largest large little other others last third fourth over "
     "decided have try help would could kindly today completely totally properly itself again straight "
-    "linux's os distro ubuntu debian fedora arch usual cleanly".split()
+    "linux's os distro ubuntu debian fedora arch usual cleanly emmc mmc sata usb pcie virtio flash "
+    "external internal latter former number".split()
 )
 _NOUNS = frozenset(  # a word for a thing, and no wish for one
     "partition partitions swap gpt mbr msdos luks lvm layout install installation clear linux system file "
@@ -226,7 +229,7 @@ def _only_of(text: str, known: frozenset[str], least: int) -> bool:
     plain = say.in_spite(_SPARES_NOTHING.sub(" ", say.folded(text)))
     for word in re.findall(r"[\w'’/.+-]+", plain):
         option = word.startswith("-")
-        word = word.strip(".'/-+").removeprefix("dev/")
+        word = word.strip(".'/-+").removesuffix("'s").removeprefix("dev/")
         if option or not word or word in known or word in _SLIPS or any(map(str.isdigit, word)):
             continue
         if re.sub(r"([a-z])\1+", r"\1", word) in known or say.destroys(word):
