@@ -11,6 +11,7 @@ with the rounded weights as packed bfloat16, so that both give the same sums but
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class ServingLinear(nn.Module):
         self.rounded: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def pack(self, weights: Weights) -> ServingLinear:
-        """Lay the weights out; those other than bfloat16 on a CPU stay as they are."""
+        """Lay the weights out; those other than bfloat16 on a CPU that can stay as they are."""
         if weights is Weights.plain or not _packs(self.weight):
             return self
         weight = self.weight
@@ -77,8 +78,21 @@ def _stacked(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _packs(weight: torch.Tensor) -> bool:
+    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and can_pack()
+
+
+@lru_cache(maxsize=1)
+def can_pack() -> bool:
+    """Whether this CPU's oneDNN lays out bfloat16 weights: it refuses without AVX-512 or AVX-NE-CONVERT."""
     there: Any = torch.backends.mkldnn.is_available
-    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and bool(there())
+    if not there():
+        return False
+    pack: Any = torch.ops.mkldnn._reorder_linear_weight
+    try:
+        pack(torch.zeros(32, 32, dtype=torch.bfloat16), _PACKED_ROWS)
+    except RuntimeError:
+        return False
+    return True
 
 
 def lay_out(model: Any, weights: Weights) -> int:

@@ -18,8 +18,8 @@ pytest.importorskip("transformers")
 
 from tiny_serving import END, batch_engine, tiny_float32  # noqa: E402
 
-from llmkit import scheduler_slots  # noqa: E402
-from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
+from llmkit import scheduler_linear, scheduler_slots  # noqa: E402
+from llmkit.config_engine import EngineConfig, ServeEngineConfig, Weights  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError  # noqa: E402
 from llmkit.generate import Completion, Engine, Request, choose, common_length, likeliest  # noqa: E402
@@ -474,6 +474,21 @@ def test_weights_that_are_laid_out_give_the_same_logits(weights: str, far: float
         seat = model.take(50)
         made = torch.cat([model.forward([(seat, ids[:-1])]), model.forward([(seat, ids[-1:])])])
     assert (made.float() - wanted).norm() / wanted.norm() < far
+
+
+def test_weights_stay_plain_where_onednn_cannot_lay_them_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A CPU with AVX2 alone serves bfloat16 weights as they are."""
+    monkeypatch.setattr(scheduler_linear, "can_pack", lambda: False)
+    values = yaml.safe_load((ROOT / "conf/model/tiny.yaml").read_text())
+    loaded = load_model(validated(ModelConfig, values | {"dtype": "bfloat16", "device": "cpu"}))
+    assert scheduler_linear.lay_out(loaded.model, Weights.packed) == 0
+    linear = torch.nn.Linear(32, 32, dtype=torch.bfloat16)
+    serving = scheduler_linear.ServingLinear([linear]).pack(Weights.int8)
+    rows = torch.ones(2, 32, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        assert not serving.packed and serving(rows).equal(linear(rows))
 
 
 @pytest.mark.parametrize("size", [5, 256, 1000])
