@@ -39,6 +39,13 @@ def test_who_asks_for_the_deletion_and_names_it_gets_it(state: object) -> None:
         assert review(get_domain("installer"), state, talk(text), MYSQL) is None
 
 
+@pytest.mark.parametrize("state", [OLD, OLD_OF_TWO])
+def test_a_deletion_that_is_for_later_or_of_others_is_asked_about(state: object) -> None:
+    """A path alone is no wish."""
+    for text in ("delete /mnt/var/lib/mysql tomorrow", "my boss says delete /mnt/var/lib/mysql"):
+        assert review(get_domain("installer"), state, talk(text), MYSQL) is not None
+
+
 @pytest.mark.parametrize(
     "command",
     ["rm -rf /mnt/var/cache/pacman/pkg", "rm -rf /mnt/tmp/build", "rm -rf /mnt/var/log/journal",

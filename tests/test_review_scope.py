@@ -412,6 +412,8 @@ NO_YES = [
 
 # longer talks, and a line that erases sda
 TALKS = [
+    ("wipe a disk tomorrow", W, "sda"),
+    ("my brother says wipe it", W, "sda"),
     ("partition it", W, "yes"),
     ("partition it", W, "the other"),
     ("partition it", W, "whichever"),

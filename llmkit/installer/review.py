@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from llmkit.domain import Explanation, Objection
 from llmkit.installer import review_loss
+from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.assistant_meant import other_device
@@ -138,7 +139,7 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
 def _asked_for(talk: Talk, reason: str) -> bool:
     """Whether the last message wishes for a deed that destroys, or says yes to this question."""
     said = talk.said
-    if say.refuses(said) or say.doubts(said) or say.no_wish(said):
+    if say.refuses(said) or say.doubts(said) or scope.hedged(said):
         return False
     return say.destroys(wish.requests(said)) or talk.plan() == reason and say.agrees(said)
 

@@ -124,14 +124,10 @@ class Talk:
     def consent(self, need: set[str], nodes: set[str], *, table: bool, known: bool) -> Consent:
         """Whether the loss of `nodes` on the disks `need` is wanted. `table`: partitions go, too.
         `known`: it is known that they hold something."""
-        if say.no_wish(self.said) or scope.hedged(self.said) or self._only_speaks():
+        if scope.hedged(self.said) or scope.less_than_a_disk(self.said) or self._only_speaks():
             return Consent.ask
-        if scope.typed_line(self.said):
-            if (
-                check_command(self.said.strip().removeprefix("$"), self.state).danger
-                != "destructive"
-            ):
-                return Consent.ask
+        if scope.typed_line(self.said) and self._typed_danger() != "destructive":
+            return Consent.ask
         if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
@@ -179,11 +175,14 @@ class Talk:
         if say.agrees(kept):
             if not scope.plain_yes(self.said, self._names()):
                 return Consent.ask
-            speaks = wish.proposes(plan) and (say.destroys(plan) or _USES.search(plan))
-            return Consent.given if speaks else Consent.ask
+            return Consent.given if _offers_a_loss(plan) else Consent.ask
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _typed_danger(self) -> str:
+        """The guard's level of a line that the person typed."""
+        return check_command(self.said.strip().removeprefix("$"), self.state).danger
 
     def _names(self) -> frozenset[str]:
         """Words of the disks' names and models, in lower case."""
@@ -192,7 +191,7 @@ class Talk:
 
     def deletes(self, paths: set[str]) -> bool:
         """Whether the last message asks for these files to be deleted, by their paths."""
-        if say.doubts(self.said) or say.no_wish(self.said) or say.refuses(self.said):
+        if say.doubts(self.said) or scope.hedged(self.said) or say.refuses(self.said):
             return False
         named = {word.rstrip(".,;:!/") for word in self._own_words.split()}
         return say.destroys(self._own_words) and bool(paths) and paths <= named
@@ -297,10 +296,8 @@ class Talk:
         those" is the second by both."""
         told = [turn.text.lower() for turn in self.turns if not turn.user and not turn.ran][-1:]
         text = told[0] if told else ""
-        found = [
-            disk.path for disk in candidates(self.state) if disk.path in named(text, self.state)
-        ]
-        places = [re.search(rf"\b{path.removeprefix('/dev/')}\b", text) for path in found]
+        disks = [d for d in candidates(self.state) if d.path in named(text, self.state)]
+        places = [re.search(rf"\b{re.escape(disk.name)}\b", text) for disk in disks]
         starts = [place.start() for place in places if place]
         return starts == sorted(starts)
 
@@ -312,9 +309,9 @@ class Talk:
     def _agreed(self, kept: str, need: set[str]) -> bool:
         """Whether the message says yes to a question that proposes to empty or use these disks."""
         plan = self.plan()
-        speaks = wish.proposes(plan) and (say.destroys(plan) or _USES.search(plan))
-        choice = self._leaves_choice(question(plan))
-        return bool(speaks) and need <= self._asked(plan).disks and say.agrees(kept) and not choice
+        if not (_offers_a_loss(plan) and say.agrees(kept)):
+            return False
+        return need <= self._asked(plan).disks and not self._leaves_choice(question(plan))
 
     def _asked(self, plan: str) -> Refs:
         """What an assistant's question is about, without what it says stays as it is."""
@@ -333,7 +330,7 @@ class Talk:
                 continue
             elif say.refuses(turn.text) and len(turn.text.split()) < 4:
                 return False
-            elif not (say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)):
+            elif not (say.doubts(turn.text) or scope.hedged(turn.text) or wish.plans(turn.text)):
                 rest = wish.wishes(say.own_words(turn.text))
                 if say.destroys(rest) or wish.sets_up(rest):
                     return True
@@ -451,7 +448,7 @@ class Talk:
             return True
         for turn in reversed(self.turns):
             if turn.user and not (
-                say.doubts(turn.text) or say.no_wish(turn.text) or wish.plans(turn.text)
+                say.doubts(turn.text) or scope.hedged(turn.text) or wish.plans(turn.text)
             ):
                 kept = self._kept(say.own_words(turn.text), frozenset())
                 if not kept:
@@ -459,6 +456,11 @@ class Talk:
                 if say.destroys(kept) and not (say.claims(kept) or wish.forges(turn.text)):
                     return True
         return False
+
+
+def _offers_a_loss(plan: str) -> bool:
+    """Whether a yes to a question is one to emptying or using what it names."""
+    return wish.proposes(plan) and bool(say.destroys(plan) or _USES.search(plan))
 
 
 def _own(state: SystemState) -> frozenset[str]:

@@ -118,7 +118,7 @@ def _other_node(said: str, talk: Talk, command: str) -> str:
         return ""
     here = presence(talk.state)
     wanted = {name for name in named(said) if here.has(name)}
-    used = {name for name in named(command) if name.startswith("/dev/")}
+    used = set(named(command))
     if not wanted or not used or wanted & used:
         return ""
     disks = {name: disks_of(talk.state, name) for name in wanted | used}

@@ -47,7 +47,9 @@ _HEDGES = re.compile(
     r"(?<!have )(?<!have a )(?<!made a )(?<!got a )\bback-?up of\b|"
     # a judgement
     r"\b(?:would|might|could|will) be (?:a |an |very |really )*(?:bad|stupid|terrible|dumb|wrong|mistake|mad|"
-    r"crazy|shame|pity|catastroph\w+|disaster)\b|"
+    r"crazy|shame|pity|catastroph\w+|disaster)\b"
+)
+_LESS = re.compile(  # not the whole of a disk
     # what is there is to work again, or something else comes there
     r"\b(?:fix|repair|restor|rescu|recover|undelet|correct)(?:e|ing)?(?: \S+){0,3} "
     r"(?:table|partitions?|gpt|mbr|disk|drive|files?)\b|"
@@ -55,8 +57,7 @@ _HEDGES = re.compile(
     # not all of it
     r"\b(?:a little|a bit|slightly|partly|partially|half of)\b|"
     rf"\b{_DELETES}(?: up)?(?: [\w'-]+){{0,4}}? (?:kernels?|logs?|cache[sd]?|packages?|apps?|programs?|"
-    r"games?|"
-    r"folders?|director(?:y|ies)|snapshots?|drivers?|grub|boot ?loaders?|entr(?:y|ies)|config\w*|"
+    r"games?|folders?|director(?:y|ies)|snapshots?|drivers?|grub|boot ?loaders?|entr(?:y|ies)|config\w*|"
     r"settings?|virus(?:es)?|malware|updates?|passwords?|duplicates?|trash|temp(?:orary)?)\b"
 )
 _ONE_OF_THEM = re.compile(
@@ -152,8 +153,13 @@ _ENCRYPTS = re.compile(r"\b(?:encrypt\w*|luks\w*|crypt\w*)\b")
 
 @lru_cache(maxsize=8192)
 def hedged(text: str) -> bool:
-    """Whether a text makes an exception, speaks of later or of others, jokes, or wants less than all."""
-    return _HEDGES.search(say.folded(text)) is not None
+    """Whether a text is no wish for a deed as it stands: a condition, an exception, later, others, a joke."""
+    return say.no_wish(text) or _HEDGES.search(say.folded(text)) is not None
+
+
+def less_than_a_disk(text: str) -> bool:
+    """Whether a text wants one thing of many gone, or a disk to work again."""
+    return _LESS.search(say.folded(text)) is not None
 
 
 def parts_only(text: str, lost: int) -> bool:
@@ -177,8 +183,7 @@ def only_encrypts(text: str) -> bool:
 
 
 def deeds(text: str) -> list[str]:
-    """The clauses that speak of a deed to come, and lists of devices behind them; [] where one of them
-    leaves it to the others what it is about."""
+    """The clauses that speak of a deed to come, and lists of devices behind them."""
     found: list[str] = []
     for clause in say.clauses(_TURNS.sub(", ", say.folded(text))):
         listed = bool(found) and _LIST.fullmatch(clause) is not None

@@ -145,8 +145,7 @@ _FILLER = r"^(?:(?:and|but|so|ok|okay|hm+|well|then|um+|eh|wait|oh|sorry|first|p
 _ASKS = re.compile(
     _FILLER
     + r"(?:(?:in (?:what|which)|what|waht|wat|whats|what's|why|who|whose|where|when|which|how|isn't|aren't|"
-    r"didn't|"
-    r"dose|does|did|should|shall|must|may|might|would|will|can(?! go\b)|could)\b|"
+    r"didn't|dose|does|did|should|shall|must|may|might|would|will|can(?! go\b)|could)\b|"
     r"do(?= (?:i|you|we|they|these|those|the disks)\b)|"
     r"(?:is|are|was|were|has|have|any)\b(?! (?:empty|blank|fine|ok|okay|good|nothing|no|ready|clear)\b))"
 )
@@ -232,7 +231,8 @@ def refuses(text: str) -> bool:
 
 
 def in_spite(plain: str) -> str:
-    """A folded text without phrases that hold a word of refusal and are none (`nothing important`)."""
+    """A folded text without whole phrases that are known: deeds (`start over`), and those that hold a word
+    of refusal and are none (`nothing important`)."""
     return _PHRASES.sub(" ", _YES_IN_SPITE.sub(" ", plain))
 
 
