@@ -75,12 +75,15 @@ class Objection:
     `text`: what the person gets instead. `again`: the command could never work (it is refused, or
     fails), or is not what was asked for, so that another answer of the model may do better; when False,
     the text is the answer. `kind`: `consent` and `which` ask for a word of the person, and are what
-    `confirm=False` leaves out; `which` leaves open what the command should be about.
+    `confirm=False` leaves out; `which` leaves open what the command should be about. `better`: a
+    command that is what was asked for, near this one, against which there is nothing; it may be
+    proposed in its place. "": none is known.
     """
 
     text: str
     again: bool
     kind: ObjectionKind = "against"
+    better: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,9 @@ class Reviewed:
             item = asked[index]
             found = self._objection(item.case, answer)
             item.heard(answer, None if how is None else how.seed, found)
-            if found is not None and found.again and not last:
+            if found is not None and found.better:
+                on_answer(item.place, item.mended(found.better))
+            elif found is not None and found.again and not last:
                 again.append(item)
             else:
                 on_answer(item.place, item.end(found))
@@ -104,6 +106,12 @@ class _Open:
         self.tries.append(
             Try(answer.text, answer.finish_reason, answer.completion_tokens, seed, text)
         )
+
+    def mended(self, command: str) -> Answer:
+        """The answer with the command that the review has in place of the last one."""
+        made = self.end(None)
+        review = Review(None, tuple(self.tries), command)
+        return replace(made, text=f"$ {command}", finish_reason="stop", review=review)
 
     def end(self, found: Objection | None) -> Answer:
         """The answer, when nobody is asked again; `found` is against the last one."""

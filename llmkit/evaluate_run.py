@@ -53,11 +53,13 @@ class Try:
 class Review:
     """What became of an answer that the review had something against.
 
-    `said` is the text that the person gets; None: the last of `tries`, which passed.
+    `said` is the text that the person gets; None: a command, the last of `tries`, which passed, or
+    `better`, which the review had in place of it.
     """
 
     said: str | None
     tries: tuple[Try, ...]
+    better: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +328,7 @@ def result_from_dict(
     review = None
     if "review" in data:
         tries = tuple(Try(**item) for item in data["review"]["tries"])
-        review = Review(data["review"]["said"], tries)
+        review = Review(data["review"]["said"], tries, data["review"].get("better"))
     answer = Answer(**data["answer"], review=review)
     if scorers is not None:
         return scored(case, answer, domain, scorers)

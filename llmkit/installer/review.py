@@ -11,6 +11,7 @@ same command pass. See docs/review.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from llmkit.domain import Explanation, Objection
 from llmkit.installer import review_loss
@@ -22,10 +23,13 @@ from llmkit.installer.explain import explain
 from llmkit.installer.guard import Verdict, check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
+from llmkit.installer.review_another import better
 from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_copied import miscopied
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_loss import about, losses
+from llmkit.installer.review_part import completed, too_much
+from llmkit.installer.review_places import misplaced
 from llmkit.installer.review_refer import candidates
 from llmkit.installer.review_step import unasked
 from llmkit.installer.run import run_command
@@ -54,10 +58,27 @@ def objection(
 
     `confirm=False`: consent to what the command destroys is left to somebody else.
     """
+    command = command.strip()
     try:
-        return _objection(state, messages, command.strip(), confirm)
+        found = _objection(state, messages, command, True)
     except Exception:  # as the guard does: a bug here must not let a line through
         return Objection(_UNKNOWN, True)
+    if found is None or found.kind == "which":
+        return found if found is None or confirm else None
+    better = _better(state, messages, command)
+    if better:
+        return replace(found, kind="against", better=better)
+    return found if confirm or found.kind == "against" else None
+
+
+def _better(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> str:
+    """A line near this one that is what was asked for, and that passes; "" when none is known."""
+    try:
+        return better(
+            Talk(messages, state), command, lambda line: _objection(state, messages, line, True) is None
+        )
+    except Exception:
+        return ""
 
 
 def _objection(
@@ -79,7 +100,12 @@ def _objection(
         return Objection(failure(outcome), True)
     if unasked(talk, outcome):
         return _other_step(talk, outcome, command)
-    miss = miscopied(talk, outcome, command)
+    miss = (
+        miscopied(talk, outcome, command)
+        or misplaced(talk, command)
+        or too_much(talk, command)
+        or completed(talk, command)[0]
+    )
     if miss:
         return _other_step(talk, outcome, command, f"{miss}. ")
     if not confirm or verdict.danger == "read":

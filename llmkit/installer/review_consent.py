@@ -128,6 +128,8 @@ class Talk:
             return Consent.ask
         if scope.typed_line(self.said) and self._typed_danger() != "destructive":
             return Consent.ask
+        if need & self._holding() or scope.of_the_system(self.said) and self._firm - need:
+            return Consent.ask
         if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
         kept = self._kept(self._own_words, self.topic)
@@ -179,6 +181,11 @@ class Talk:
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _holding(self) -> frozenset[str]:
+        """The disks that hold something of the person's, by the last message: "my photos are on sdb"."""
+        about = [refer(text, self.state) for text in scope.holding(self.said)]
+        return frozenset(path for refs in about if refs.sure for path in refs.disks)
 
     def _typed_danger(self) -> str:
         """The guard's level of a line that the person typed."""
@@ -248,7 +255,7 @@ class Talk:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
         comes where a person wished for it and neither asks nor refuses. `new_table`: all is laid out
         anew, which is more than that a partition goes or grows (`table`). `files`: only files go."""
-        if self._only_speaks():
+        if self._only_speaks() or need & self._holding():
             return Consent.ask
         kept = self._kept(self.said, self.topic)
         if not kept:  # another disk may be the one that is to be left alone
@@ -273,9 +280,13 @@ class Talk:
             return Consent.ask
         if refs and refs.sure:
             return Consent.given if need <= refs.disks else Consent.ask
+        plan = self.plan()
+        if plan and say.agrees(kept) and named(plan, self.state):
+            asked = self._asked(plan).disks
+            if asked and not need <= asked:
+                return Consent.ask  # a yes to a question about another disk
         if self._about_it(need):
             return Consent.given
-        plan = self.plan()
         asked = self._disks(named(proposed(plan), self.state))
         if plan and need <= asked and say.agrees(kept) and not self._leaves_choice(question(plan)):
             return Consent.given

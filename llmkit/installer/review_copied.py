@@ -16,7 +16,7 @@ from llmkit.installer.explain_words import listed
 from llmkit.installer.guard_names import disks_of, presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
-from llmkit.installer.review_refer import candidates
+from llmkit.installer.review_refer import candidates, refer
 from llmkit.installer.review_step import kept, like, sizes
 from llmkit.installer.state import SystemState
 
@@ -118,6 +118,9 @@ def _other_node(said: str, talk: Talk, command: str) -> str:
         return ""
     here = presence(talk.state)
     wanted = {name for name in named(said) if here.has(name)}
+    if not wanted:
+        refs = refer(said, talk.state, talk.topic)
+        wanted = set(refs.nodes) if refs.sure and len(refs.nodes) == 1 else set()
     used = set(named(command))
     if not wanted or not used or wanted & used:
         return ""

@@ -60,7 +60,7 @@ _ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
 _NUMBERS = {"1": 0, "one": 0, "2": 1, "two": 1, "3": 2, "three": 2, "4": 3}
 _OTHER = re.compile(
     rf"\bremaining {_NOUN}\b|"
-    rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!]|"
+    rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!=:]| [=:]|"
     r" (?:and|please|for|instead|then|as|too)\b)"
 )
 _PART = re.compile(
@@ -124,10 +124,19 @@ def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
             return Refs(parts, owners)
     if not ways:
         return NOTHING
-    if single:
-        return Refs(frozenset(), single)
+    if single:  # "the other, empty one" is one disk, whichever it is
+        return Refs(frozenset(), single, len(single) == 1 or _JOINED.search(plain) is not None)
     common = frozenset.intersection(*ways) or frozenset().union(*ways)
     return Refs(frozenset(), common, len(common) == 1)
+
+
+def called(text: str, state: SystemState) -> frozenset[str]:
+    """The disks that a text calls by path, kernel name or model: paths. Partitions count as their disk."""
+    plain = folded(text)
+    nodes = named(plain, state)
+    return frozenset(path for node in nodes for path in disks_of(state, node)) | _models(
+        plain, candidates(state)
+    )
 
 
 def live_medium(text: str, state: SystemState, topic: Iterable[str] = ()) -> bool:
@@ -166,6 +175,9 @@ def _patterns(nodes: tuple[str, ...]) -> tuple[tuple[str, re.Pattern[str]], ...]
 
 def _short(node: str) -> str:
     return node.removeprefix("/dev/").removeprefix("mapper/")
+
+
+_JOINED = re.compile(r"\b(?:and|both|plus|as well|also|too)\b|&")
 
 
 def _lists(plain: str) -> bool:

@@ -148,6 +148,15 @@ _SPARES_NOTHING = re.compile(  # beside a yes
     r"\bi(?:'m| am) (?:sure|certain|positive)\b|\bi(?:'ve| have) time\b|\bat last\b|\bno problem\b|"
     r"\b(?:hell|damn|fuck) (?:yes|yeah|right)\b"
 )
+_SYSTEM = re.compile(
+    r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
+)
+_HOLDING = re.compile(
+    r"\b(?:my|our|his|her|their|the) (?:\w+ ){0,2}?(?:photos?|pictures?|files?|data|documents?|backups?|music|"
+    r"films?|movies?|videos?|work|things|stuff|thesis|archive|collection|games|mails?|home)(?: \w+)? "
+    r"(?:is|are|lives?|stays?|sits?) (?:\w+ )?(?:on|in) ([^.;,!]{1,60}?)"
+    r"(?=[.;,!]|$| (?:and|but|so|then|the other)\b)"
+)
 _ENCRYPTS = re.compile(r"\b(?:encrypt\w*|luks\w*|crypt\w*)\b")
 
 
@@ -222,6 +231,16 @@ def plain_request(text: str, names: frozenset[str]) -> bool:
     return any(
         say.destroys(piece) and _only_of(piece, _OF_A_REQUEST | names, 4) for piece in pieces
     )
+
+
+def holding(text: str) -> list[str]:
+    """What a text says that something of the person's is on: "sdb" of "my photos are on sdb"."""
+    return _HOLDING.findall(say.folded(text))
+
+
+def of_the_system(text: str) -> bool:
+    """Whether a text is about the disk that the system goes to, called so."""
+    return _SYSTEM.search(say.folded(text)) is not None
 
 
 def typed_line(text: str) -> bool:

@@ -22,6 +22,7 @@ from llmkit.installer.review_refer import candidates
 from llmkit.installer.state import SystemState
 
 _KIND = re.compile(r"(?<![\w.-])(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)(?![\w-]|\.\w)")
+_FAT = re.compile(r"\b(?:efi|esp|boot|v?fat\w*)\b")
 _KNOWN = ("ext4", "ext3", "ext2", "btrfs", "f2fs")
 _PLACED = re.compile(r"\w[\w.]*|/\w[\w/]*|(?<!\S)/(?!\S)")
 _DROPPED = re.compile(  # a kind that is named to say that it is not meant
@@ -34,9 +35,9 @@ _ELSEWHERE = re.compile(  # a kind of what was there before, or is somewhere els
     r"\bmy (?:\w+ )?(?:data|backups?|files|photos|stick|laptop|server) (?:is|are)\b(?! to\b)"
 )
 _HOME = guid("8302")
-_EFI = (guid("ef00"), "ef")
+EFI = (guid("ef00"), "ef")
 _SWAP = (guid("8200"), "82")
-_NO_DATA = frozenset((*_EFI, *_SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
+_NO_DATA = frozenset((*EFI, *_SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
 _SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![\w])")
 _PIECE = re.compile(r"[;:\n+&]|[.,](?=\s|$)|\b(?:and|then|but|with|plus)\b")
 _ABOUT = re.compile(  # sizes that are none of a partition, or no more than a bound
@@ -84,9 +85,9 @@ def _again(talk: Talk, outcome: Outcome, made: dict[str, str]) -> bool:
 def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     """Whether file systems are of other kinds than those that the person named."""
     data = {node: kind for node, kind in made.items() if _KIND.fullmatch(kind)}
-    if not data:
-        return False
     text = kept(talk.said)
+    if not data:
+        return len(made) == 1 and bool(kinds(text)) and not _FAT.search(say.folded(text))
     said = kinds(text) or _kind_before(talk)
     if not said:
         return False
@@ -223,8 +224,8 @@ def _roles(state: SystemState) -> dict[str, str]:
     found: dict[str, str] = {}
     for disk in candidates(state):
         for part in disk.partitions:
-            if part.type in _EFI or part.type in _SWAP:
-                found[disk.partition_path(part.number)] = "efi" if part.type in _EFI else "swap"
+            if part.type in EFI or part.type in _SWAP:
+                found[disk.partition_path(part.number)] = "efi" if part.type in EFI else "swap"
         data = [part for part in disk.partitions if part.type not in _NO_DATA]
         homes = [part for part in data if part.type == _HOME]
         roots = [part for part in data if part.type != _HOME]

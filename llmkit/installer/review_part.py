@@ -1,0 +1,84 @@
+"""Does a line have a part more than was asked for, or one less?
+
+    too_much(talk, command)     # "You named /dev/sda2, and this works on /dev/sda1, too"
+    completed(talk, command)    # (what it lacks, the line with it); ("", "") when nothing is missing
+
+A small model writes the line it knows: both partitions are mounted when one was named, and a user is made
+without the password that was asked for. Only what the words leave no doubt about.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llmkit.installer import review_words as say
+from llmkit.installer.explain_words import listed
+from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_refer import named, refer
+from llmkit.installer.review_step import kept
+
+_MORE = re.compile(  # words that may mean other partitions
+    r"\b(?:all|both|esp|efi|boot|rest|every\w*|and|three|two|swap|also|then|plus|home|them|with|anything|"
+    r"install\w*|v?fat\w*|set ?up|ready|prepare|others?)\b|[,+&]"
+)
+_WORKS = re.compile(r"\b(?:mount|mkfs\.\w+)\b")
+_USER = re.compile(r"^(.*?\s)?useradd (?:\S+ )*([a-z_][\w.-]*)$")
+_PASSWORD = re.compile(r"\b(?:passwd|password)\b")
+_OTHER_WISH = re.compile(r"\b(?:no|not|without|later|after\w*|skip|never|don'?t|expired?|locked?)\b|\?")
+_COPY = re.compile(r"^rsync\b.* /mnt/?$")
+_WHEEL = re.compile(r" -G wheel ")
+_NO_WHEEL = re.compile(
+    r"\b(?:no|not(?: an?| in| into)?|without(?: the)?|leave out(?: the)?|minus)(?: group)? "
+    r"(?:wheel|sudo|admin\w*)\b(?! (?:password|pw|yet))"
+)
+_COUNTED = re.compile(r"\b(?:partition|part|number|p|#) ?(?:one|two|three|[1-9])\b")
+_TO_MNT = re.compile(r"\bpartition\b.*(?<![\w/])/mnt(?![\w/])|(?<![\w/])/mnt(?![\w/]).*\bpartition\b")
+_ELSEWHERE = re.compile(r"\bmount\b[^&;|]* /mnt/\S")
+_LOCK = re.compile(r"\block(?: \w+){0,4}\b|\bshut(?: \w+){0,2} off\b")
+_PASSWD = re.compile(r"\bpasswd ([a-z_][\w.-]*)$")
+
+
+def too_much(talk: Talk, command: str) -> str:
+    """That partitions are worked on beside the one that the message names; "": none are."""
+    if "&&" not in command or not _WORKS.search(command):
+        return ""
+    state = talk.state
+    disks = {disk.path for disk in state.disks}
+    text = kept(talk.said)
+    refs = refer(text, state, talk.topic)
+    used = named(command, state) - disks
+    plain = _COUNTED.sub(" ", say.folded(text).replace("/dev/", ""))
+    if _MORE.search(plain):
+        return ""
+    if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):
+        return "You spoke of one partition at /mnt, and this mounts another one, too"
+    if not refs.sure or not refs.nodes or refs.nodes & disks or not used > refs.nodes:
+        return ""
+    more = listed(sorted(used - refs.nodes))
+    return f"You named {listed(sorted(refs.nodes))}, and this works on {more}, too"
+
+
+def only_to_mnt(command: str) -> str:
+    """The line without what it mounts below /mnt."""
+    parts = re.split(r"\s*&&\s*", command)
+    kept_parts = [p for p in parts if not _ELSEWHERE.search(p) and not p.startswith("mkdir ")]
+    return " && ".join(kept_parts) if any(p.startswith("mount ") for p in kept_parts) else ""
+
+
+def completed(talk: Talk, command: str) -> tuple[str, str]:
+    """What the message asks for beside what the line does, and the line with it."""
+    text = say.folded(kept(talk.said))
+    user = _USER.match(command)
+    if user and _NO_WHEEL.search(talk.said.lower()) and _WHEEL.search(command):
+        return "You said: not in wheel", _WHEEL.sub(" ", command)
+    if _OTHER_WISH.search(talk.said.lower()):
+        return "", ""
+    if user and "passwd" not in command and _PASSWORD.search(text):
+        return "You asked for a password, too", f"{command} && {user[1] or ''}passwd {user[2]}"
+    if _COPY.match(command) and "fstab" in text:
+        return "You asked for the fstab, too", f"{command} && genfstab -U /mnt >> /mnt/etc/fstab"
+    plan = talk.plan()
+    asked = text if _LOCK.search(text) else plan.lower() if plan and say.agrees(talk.said) else ""
+    if _LOCK.search(asked) and _PASSWD.search(command):
+        return "You asked to lock it", _PASSWD.sub(r"passwd -l \1", command)
+    return "", ""
