@@ -36,6 +36,10 @@ _OWNS = re.compile(  # something is on one of the disks, or it is told by what i
     r"2nd|3rd|latter|next|number|no\.|#|not|\w+n['’]t|dont|isnt|cant|arent|wasnt)\b",
     re.IGNORECASE,
 )
+_DEED = re.compile(  # a disk is to be made ready
+    r"\b(?:erase|wipe|format|reformat|partition|repartition|install|reinstall|prepare|overwrite|clear|zap|"
+    r"set ?up|lay out|clean slate|msdos|gpt)\b"
+)
 _AGAINST = re.compile(
     r"\b(?:no|not|nope|never|don'?t|keep|stays?|spare|leave|except|but|without|both|all|than|only|if|"
     r"booted|stick|was|were)\b",
@@ -85,7 +89,7 @@ def _other_disk(talk: Talk, command: str) -> str:
     if len(used) != 1 or "?" in talk.said or _OWNS.search(talk.said):
         return ""
     text = kept(talk.said)
-    if not say.destroys(wish.requests(text)):
+    if not _DEED.search(say.folded(wish.requests(text))):
         return ""
     refs = refer(text, state, talk.topic)
     meant = called(talk.said, state)

@@ -128,7 +128,7 @@ class Talk:
             return Consent.ask
         if scope.typed_line(self.said) and self._typed_danger() != "destructive":
             return Consent.ask
-        if need & self._holding() or scope.of_the_system(self.said) and self._firm - need:
+        if self._spared(need) or scope.of_the_system(self.said) and self._firm - need:
             return Consent.ask
         if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
@@ -182,9 +182,20 @@ class Talk:
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
 
-    def _holding(self) -> frozenset[str]:
-        """The disks that hold something of the person's, by the last message: "my photos are on sdb"."""
-        about = [refer(text, self.state) for text in scope.holding(self.said)]
+    def _spared(self, need: set[str]) -> bool:
+        """Whether the person said that one of these disks holds something or stays as it is, and has not
+        said yes since to a question about it."""
+        if need & self._holding(self.said):
+            return True
+        before = [turn.text for turn in self.turns if turn.user]
+        if not any(need & self._holding(text) for text in before):
+            return False
+        plan = self.plan()
+        return not (plan and say.agrees(self.said) and need <= self._asked(plan).disks)
+
+    def _holding(self, text: str) -> frozenset[str]:
+        """The disks that hold something of the person's, or stay: "my photos are on sdb", "sda stays"."""
+        about = [refer(part, self.state) for part in scope.holding(text)]
         return frozenset(path for refs in about if refs.sure for path in refs.disks)
 
     def _typed_danger(self) -> str:
@@ -255,7 +266,9 @@ class Talk:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
         comes where a person wished for it and neither asks nor refuses. `new_table`: all is laid out
         anew, which is more than that a partition goes or grows (`table`). `files`: only files go."""
-        if self._only_speaks() or need & self._holding():
+        told = self._disks(named(self.said, self.state))
+        unclear = scope.hedged(self.said) and len(_own(self.state)) > 1 and not need <= told
+        if self._only_speaks() or self._spared(need) or unclear:
             return Consent.ask
         kept = self._kept(self.said, self.topic)
         if not kept:  # another disk may be the one that is to be left alone

@@ -148,6 +148,15 @@ _SPARES_NOTHING = re.compile(  # beside a yes
     r"\bi(?:'m| am) (?:sure|certain|positive)\b|\bi(?:'ve| have) time\b|\bat last\b|\bno problem\b|"
     r"\b(?:hell|damn|fuck) (?:yes|yeah|right)\b"
 )
+_STAYS = re.compile(
+    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:stays?|remains?|must stay|(?:is|are) (?:to be )?(?:kept|spared|"
+    r"left alone|safe|off limits))\b(?! (?:to|for) )"
+)
+_SPARES = re.compile(
+    r"\b(?:spare|keep|don'?t (?:touch|erase|wipe|format)|do not (?:touch|erase|wipe|format)|hands off|"
+    r"(?:everything|anything|all) (?:but|except)) (?:the |my )?([^.;,!:]{2,40}?)"
+    r"(?=[.;,!:]|$| (?:and|but|alone|as|may|can|safe)\b)"
+)
 _SYSTEM = re.compile(
     r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
 )
@@ -234,8 +243,10 @@ def plain_request(text: str, names: frozenset[str]) -> bool:
 
 
 def holding(text: str) -> list[str]:
-    """What a text says that something of the person's is on: "sdb" of "my photos are on sdb"."""
-    return _HOLDING.findall(say.folded(text))
+    """What a text says that something of the person's is on, or that it stays as it is: "sdb" of "my
+    photos are on sdb", "sda" of "sda stays"."""
+    plain = say.folded(text)
+    return [*_HOLDING.findall(plain), *_STAYS.findall(plain), *_SPARES.findall(plain)]
 
 
 def of_the_system(text: str) -> bool:
