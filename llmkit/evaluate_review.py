@@ -2,10 +2,11 @@
 
     backend = Reviewed(local(cfg, domain, adapter), judge(domain), tries=4, retry=cfg.retry)
 
-A command that the review passes stands. One that could never work (it fails, the guard refuses it) is
-asked for again, by another seed each time, of all cases in question at once, and the first one that
-passes is taken. A try in text ends that: no command is due. Then, when none passes, and when a person
-has to be asked first, the review's own words are the answer. `summary` says what that came to.
+A command that the review passes stands. Where it knows the line that was asked for, near the one that
+was written, that line is the answer. One that could never work (it fails, the guard refuses it) is asked
+for again, by another seed each time, of all cases in question at once, and the first one that passes is
+taken. A try in text ends that: no command is due. Then, when none passes, and when a person has to be
+asked first, the review's own words are the answer. `summary` says what that came to.
 """
 
 from __future__ import annotations
@@ -144,12 +145,12 @@ def summary(
     """
     pairs = [(_without(result, domain, scorers), result) for result in results]
     touched = [(old, new) for old, new in pairs if new.answer.review is not None]
-    ends: dict[str, list[tuple[Result, Result]]] = {"another try": [], "its own words": []}
+    ends: dict[str, list[tuple[Result, Result]]] = {
+        "another try": [], "a corrected line": [], "its own words": [],
+    }  # fmt: skip
     for old, new in touched:
         assert new.answer.review is not None
-        ends["another try" if new.answer.review.said is None else "its own words"].append(
-            (old, new)
-        )
+        ends[_end(new.answer.review)].append((old, new))
     return {
         "scores": {
             name: {
@@ -164,6 +165,12 @@ def summary(
             for old, new in touched
         },
     }
+
+
+def _end(review: Review) -> str:
+    if review.better is not None:
+        return "a corrected line"
+    return "another try" if review.said is None else "its own words"
 
 
 def _without(result: Result, domain: Domain, scorers: Sequence[str]) -> Result:

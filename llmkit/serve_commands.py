@@ -57,6 +57,10 @@ class CheckAnswer(Strict):
         "for, or cannot work; confirmation: nobody agreed to what it destroys. null: allowed."
     )
     again: bool = Field(description="Refused, and another answer of the model may do better.")
+    better: str | None = Field(
+        description="Refused, and this command is what was asked for; nothing is against it. null: "
+        "none is known."
+    )
     danger: str = Field(description="How bad it can be: read, change, destructive, forbidden.")
     missing: list[str] = Field(description="What it names and is not there.")
     reason: str = Field(

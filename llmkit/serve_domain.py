@@ -213,6 +213,7 @@ class Judged:
     by: RefusedBy | None = None
     reason: str = ""
     again: bool = False
+    better: str = ""
 
 
 def _judged(
@@ -235,7 +236,9 @@ def _judged(
     by: RefusedBy = "review" if verdict.allowed else "guard"
     if found is not None and found.kind != "against":
         by = "confirmation"
-    return Judged(verdict) if found is None else Judged(verdict, by, found.text, found.again)
+    if found is None:
+        return Judged(verdict)
+    return Judged(verdict, by, found.text, found.again, found.better)
 
 
 def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str, Any]:
@@ -245,6 +248,7 @@ def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str,
         "allowed": judged.by is None,
         "refused_by": judged.by,
         "again": judged.again,
+        "better": judged.better or None,
         "danger": str(judged.verdict.danger),
         "missing": list(judged.verdict.missing),
         "reason": judged.reason or judged.verdict.reason,

@@ -2,20 +2,28 @@
 
     python tests/measure_review.py corpus DATASET.jsonl [show]
     python tests/measure_review.py answers RESULTS.jsonl [show]
+    python tests/measure_review.py moved DATASET.jsonl [show]
 
 `corpus`: snapshots of augment; every expected command is right. `answers`: results.jsonl of an
-evaluation; an answer is right by its scores. `show` prints the objections.
+evaluation; an answer is right by its scores. `moved`: expected commands that destroy, each moved to the
+other disks of its machine, where it is wrong. `show` prints the objections; of `moved`, what passes or
+is put right in another way than it was.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmkit.domain import Objection, get_domain, objection
+from llmkit.installer.guard_names import disks_of
+from llmkit.installer.review_refer import candidates, named
+from llmkit.installer.state import SystemState
 
 
 def sort(found: Objection | None) -> str:
@@ -30,6 +38,55 @@ def sort(found: Objection | None) -> str:
         if found.text.startswith(start):
             return kind
     return "refused"
+
+
+def moved(command: str, state: SystemState) -> Iterator[str]:
+    """The command about each of the other disks; nothing where it is about none, or several."""
+    used = {path for node in named(command, state) for path in disks_of(state, node)}
+    if len(used) != 1:
+        return
+    (one,) = used
+    node = re.compile(rf"{re.escape(one)}(?:{'p' if one[-1].isdigit() else ''}(\d+))?(?!\w)")
+    for disk in candidates(state):
+        between = "p" if disk.path[-1].isdigit() else ""
+        if disk.path != one:
+            path = disk.path
+            yield node.sub(lambda m, p=path, b=between: p + (b + m[1] if m[1] else ""), command)
+
+
+def move(file: str, show: bool) -> None:
+    """What the review makes of commands about a wrong disk."""
+    domain = get_domain("installer")
+    counts: Counter[str] = Counter()
+    for line in Path(file).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        right = row["expected_response"].get("command")
+        state = domain.from_dict(row["meta"]["state"])
+        if right is None or len(candidates(state)) < 2:
+            continue
+        for wrong in moved(right, state):
+            if domain.check(state, wrong).danger != "destructive":
+                continue
+            found = objection(domain, state, row["messages"], wrong)
+            better = getattr(found, "better", "")
+            if found is None:
+                kind = "passes"
+            elif better:
+                kind = (
+                    "put right"
+                    if domain.same(
+                        domain.apply(state, better).state, domain.apply(state, right).state
+                    )
+                    else "put otherwise"
+                )
+            else:
+                kind = "asked about"
+            counts[kind] += 1
+            if show and kind in ("passes", "put otherwise"):
+                print(
+                    kind, "|", row["messages"][-1]["content"], "|", wrong, "|", better, "|", right
+                )
+    print(f"{sum(counts.values()):,} commands about a wrong disk: {dict(counts)}")
 
 
 def main(what: str, file: str, show: bool) -> None:
@@ -74,4 +131,7 @@ def main(what: str, file: str, show: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], "show" in sys.argv[3:])
+    if sys.argv[1] == "moved":
+        move(sys.argv[2], "show" in sys.argv[3:])
+    else:
+        main(sys.argv[1], sys.argv[2], "show" in sys.argv[3:])

@@ -86,6 +86,18 @@ def test_a_text_ends_the_tries_and_the_objection_stands(meet: Meet) -> None:
     assert len(server.asked) == 2
 
 
+def test_a_line_that_the_review_knows_is_proposed(meet: Meet) -> None:
+    """In place of the model's own, which is told; one request."""
+    assistant, server = meet(call("mkfs.btrfs -f /dev/sda1"), call("lsblk"))
+    turn = assistant.ask("format sda1 with ext4")
+    assert turn.command == "mkfs.ext4 -F /dev/sda1" and turn.blocked is None
+    assert turn.explanation is not None and len(server.asked) == 1
+    assert any("mkfs.btrfs -f /dev/sda1" in line for line in turn.explanation.lines)
+    ran = assistant.run(turn.command)
+    assert ran.command == "mkfs.ext4 -F /dev/sda1"
+    assert assistant.history[-1]["content"] == "$ mkfs.ext4 -F /dev/sda1"
+
+
 @pytest.mark.parametrize("answer", [text("Hello!"), call("lsblk"), call(UEFI[0])])
 def test_what_stands_is_not_asked_again(meet: Meet, answer: dict[str, Any]) -> None:
     """Text, a command that looks, and a plan that a person has yet to confirm: one request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from llmkit.evaluate_cases import load_cases
 from llmkit.evaluate_files import read_results
 from llmkit.evaluate_openai import Remote
 from llmkit.evaluate_review import Reviewed, judge, lines, summary
-from llmkit.evaluate_run import Answer, OnAnswer, Result, Sampling, run_cases, scored
+from llmkit.evaluate_run import (
+    Answer,
+    OnAnswer,
+    Result,
+    Sampling,
+    result_from_dict,
+    result_to_dict,
+    run_cases,
+    scored,
+)
 from llmkit.score import SCORERS, Case
 from tests.fake_openai_server import completions
 from tests.test_evaluate import DOMAIN, SHIPPED, config
@@ -44,6 +54,12 @@ class Told:
         for place, case in reversed(list(enumerate(cases))):
             text = self.answers.get((case.name, seed), self.otherwise)
             on_answer(place, Answer("prompt", text, "stop", 10, 5))
+
+
+def mends(case: Case, command: str) -> Objection | None:
+    """Knows `lsblk` for `never`, and nothing for the rest."""
+    found = by_word(case, command)
+    return found and replace(found, better="lsblk" if command == "never" else "")
 
 
 def by_word(case: Case, command: str) -> Objection | None:
@@ -310,6 +326,27 @@ def test_the_rules_of_the_review_are_in_the_identity(tmp_path: Path) -> None:
             del sys.modules[name]
 
 
+def test_a_line_that_the_review_knows_is_the_answer(tmp_path: Path) -> None:
+    """At once, whatever tries are left; the objection stands in the record, which comes back as it was."""
+    a, b = CASES[:2]
+    told = Told({(a.name, None): "$ never", (b.name, None): "$ never b", (b.name, 1): "$ never"})
+    results = run_cases(
+        [a, b], Reviewed(told, mends, tries=3, retry=RETRY), DOMAIN, ["state", "type"]
+    )
+    assert [result.answer.text for result in results] == ["$ lsblk"] * 2
+    assert [result.reply.command for result in results] == ["lsblk"] * 2
+    assert [len(names) for names, _ in told.rounds] == [2, 1]
+    first = results[0].answer
+    assert first.review is not None and first.review.better == "lsblk" and first.raw == "$ never"
+    assert [item.objection for item in first.review.tries] == ["never cannot work:\n$ lsblk"]
+    rows = summary(results, DOMAIN, ["state", "type"], "state")["rows"]
+    assert [row["cases"] for row in rows] == [0, 2, 0, 2]
+    again = [
+        result_from_dict(json.loads(json.dumps(result_to_dict(r, DOMAIN))), DOMAIN) for r in results
+    ]
+    assert [result.answer for result in again] == [result.answer for result in results]
+
+
 def scripted(case: Case, first: str, second: str | None) -> Result:
     """A case whose first answer, or with a second one the later, is that."""
     told = Told({(case.name, None): first, (case.name, 1): second or ""})
@@ -333,6 +370,8 @@ def test_the_summary_counts_what_was_won_and_lost() -> None:
     assert found["rows"] == [
         {"end": "another try", "cases": 2, "right_without": 0, "right_with": 0, "made_right": 0,
          "made_wrong": 0},
+        {"end": "a corrected line", "cases": 0, "right_without": 0, "right_with": 0,
+         "made_right": 0, "made_wrong": 0},
         {"end": "its own words", "cases": 1, "right_without": 0, "right_with": 1, "made_right": 1,
          "made_wrong": 0},
         {"end": "all", "cases": 3, "right_without": 0, "right_with": 1, "made_right": 1,
@@ -340,8 +379,8 @@ def test_the_summary_counts_what_was_won_and_lost() -> None:
     ]  # fmt: skip
     assert set(found["cases"]) == {result.case.name for result in results[:3]}
     assert lines(found) == [
-        "review: something against 3 first answers; 2 ended with another try, 1 ended with its own"
-        " words; made right 1, made wrong 0"
+        "review: something against 3 first answers; 2 ended with another try, 0 ended with a"
+        " corrected line, 1 ended with its own words; made right 1, made wrong 0"
     ]
 
 

@@ -400,7 +400,14 @@ def test_the_log_has_ids_and_no_contents(server: Running) -> None:
     body = {"messages": [{"role": "user", "content": "xylophone"}], "max_tokens": 3}
     answer = server.post("/generate", body, headers={"X-Request-Id": "mine-7"})
     assert answer.headers["x-request-id"] == "mine-7"
-    line = next(line for line in server.lines() if line.get("request_id") == "mine-7")
+    found: list[dict[str, Any]] = []
+
+    def logged() -> bool:  # the line is written behind the answer
+        found[:] = [line for line in server.lines() if line.get("request_id") == "mine-7"]
+        return bool(found)
+
+    server.until(logged, 10)
+    (line,) = found
     assert (line["path"], line["status"], line["completion_tokens"]) == ("/generate", 200, 3)
     assert "xylophone" not in server.log.read_text()
     assert KEY not in server.log.read_text()

@@ -206,6 +206,18 @@ def test_what_nobody_gave_up_is_asked_for(server: Running, said: str, agreed: st
     assert in_talk(server, "check", [said], "lsblk")["allowed"]
 
 
+@pytest.mark.parametrize("confirm", [True, False])
+def test_the_line_that_was_asked_for_comes_along(server: Running, confirm: bool) -> None:
+    """With and without a confirmation by other means; it may be run, and what was sent may not."""
+    said, wrote, meant = "xfs on sda", "mkfs.ext4 -F /dev/sda", "mkfs.xfs -f /dev/sda"
+    found = in_talk(server, "check", [said], wrote, confirm=confirm)
+    assert (found["allowed"], found["refused_by"], found["better"]) == (False, "review", meant)
+    done = in_talk(server, "apply", [said], wrote, confirm=confirm)
+    assert not done["applied"] and done["better"] == meant
+    found = in_talk(server, "check", [said, found["reason"], "yes"], "lsblk", confirm=confirm)
+    assert found["allowed"] and found["better"] is None
+
+
 def test_the_guards_word_stays_the_guards(server: Running) -> None:
     """With and without a conversation, wherever it is said that somebody confirms."""
     command = "mkfs.ext4 /dev/sdq"

@@ -160,7 +160,10 @@ class Assistant:
                         blocked=safe(answer.tool), answer=answer), True  # fmt: skip
         command = command.strip()
         found = self._reviewed(command)
-        if found is not None:
+        instead = ""
+        if found is not None and found.better:
+            instead, command = command, found.better
+        elif found is not None:
             return Turn(found.text, blocked=command, answer=answer), found.again
         turn = replace(self.consider(command), answer=answer)
         if turn.command is None or turn.explanation is None:
@@ -169,8 +172,9 @@ class Assistant:
         if reason:
             return Turn(reason, blocked=turn.command, answer=answer), False
         careful = warning(message, turn.explanation.destroys, self.state)
-        if careful:
-            lines = (careful, *turn.explanation.lines)
+        told = f"in place of the model's own line: {safe(instead)}" if instead else ""
+        if careful or told:
+            lines = (*filter(None, (careful, told)), *turn.explanation.lines)
             turn = replace(turn, explanation=replace(turn.explanation, lines=lines))
         return turn, False
 

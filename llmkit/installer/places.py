@@ -27,7 +27,7 @@ en: english; US GB AU CA IE NZ ZA IN SG HK NG; us uk us-* dvorak* colemak*
 de: german deutsch; DE AT CH LU BE LI IT; de-latin1 de de_CH-latin1 sg-latin1 sg de* neo*
 fr: french français francais; FR CH BE CA LU; fr-latin1 fr fr_CH-latin1 be-latin1 cf fr* bepo azerty
 nl: dutch nederlands flemish; NL BE; us nl be-latin1 nl*
-es: spanish español espanol castellano castilian; ES MX AR CL CO PE VE UY EC BO PY CR PA GT CU DO HN NI SV PR US; es la-latin1 es*
+es: spanish español espanol castellano; ES MX AR CL CO PE VE UY EC BO PY CR PA GT CU DO US; es la-latin1 es*
 ca: catalan català catala; ES AD FR IT; es es*
 gl: galician galego; ES; es es*
 eu: basque euskara; ES FR; es es*
@@ -277,7 +277,7 @@ def zones(text: str) -> frozenset[str]:
 def _heard(text: str, names: frozenset[str]) -> Iterator[str]:
     """The names that stand in a text, in words of up to three; one slip is forgiven in long ones. The
     longest name at a place counts: "south korea" is not "korea", "swiss german" is two."""
-    words = [word for word in _WORD.findall(_plain(text))]
+    words = list(_WORD.findall(_plain(text)))
     near = _by_length(names)
     at = 0
     while at < len(words):
@@ -289,7 +289,7 @@ def _heard(text: str, names: frozenset[str]) -> Iterator[str]:
                 break
         else:
             word = words[at]
-            if len(word) > 5 and word not in _NO_PLACE:
+            if len(word) > 5 and word not in _NO_PLACE and word not in _tables()[0]:
                 close = [
                     name for size in (-1, 0, 1) for name in near.get(len(word) + size, ())
                     if say.near(word, name, 6)
@@ -322,7 +322,7 @@ def _tables() -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, tup
     where: dict[str, tuple[str, ...]] = {}
     keys: dict[str, tuple[str, ...]] = {}
     for code, said, countries, keymaps in _rows(_LANGUAGES):
-        names |= {name: f"L{code}" for name in said}
+        names |= dict.fromkeys(said, f"L{code}")
         where[code], keys[code] = countries, keymaps
     for code, said, _, _ in _rows(_COUNTRIES):
         names |= {name: f"C{code}" for name in said if name not in names}
@@ -345,8 +345,8 @@ def _zone_tables() -> tuple[dict[str, set[str]], dict[str, set[str]], dict[str, 
         if slash and area.partition("/")[0] not in _NO_CITY:
             cities.setdefault(place.lower(), set()).add(zone)
     for row in _CITIES.split("; "):
-        zone, *said = row.split()
-        for name in said:
+        zone, *others = row.split()
+        for name in others:
             cities.setdefault(name, set()).add(zone)
     for row in _SAME.split("; "):  # one place, two names of its zone
         same = {zone for name in row.split() for zone in cities[name]}
@@ -354,13 +354,13 @@ def _zone_tables() -> tuple[dict[str, set[str]], dict[str, set[str]], dict[str, 
             cities[name] = same
     for name in _NO_NAMES:
         cities.pop(name, None)
-    countries = {}
+    countries: dict[str, set[str]] = {}
     for _, said, given, _ in _rows(_COUNTRIES):
         found = {
             zone for pattern in given for zone in ZONES
             if zone == pattern or pattern.endswith("*") and zone.startswith(pattern[:-1])
         }  # fmt: skip
-        countries |= {name: found for name in said}
+        countries |= dict.fromkeys(said, found)
     for name in countries:  # Singapore, Luxembourg
         if name in cities:
             cities[name] = cities[name] | countries[name]
@@ -370,7 +370,8 @@ def _zone_tables() -> tuple[dict[str, set[str]], dict[str, set[str]], dict[str, 
 _NO_CITY = ("US", "Canada", "Brazil", "Chile", "Mexico", "Etc")
 _NO_NAMES = (  # words that mean something else
     "north south west east center central wake easter midway troll davis casey male resolute nome "
-    "queensland tasmania nsw act boise mayo metlakatla creston oral chita gaza victoria jersey christmas cocos reunion"
+    "queensland tasmania nsw act boise mayo metlakatla creston oral chita gaza victoria jersey "
+    "christmas cocos reunion"
 ).split()
 
 

@@ -75,7 +75,9 @@ def _better(state: SystemState, messages: Sequence[Mapping[str, str]], command: 
     """A line near this one that is what was asked for, and that passes; "" when none is known."""
     try:
         return better(
-            Talk(messages, state), command, lambda line: _objection(state, messages, line, True) is None
+            Talk(messages, state),
+            command,
+            lambda line: _objection(state, messages, line, True) is None,
         )
     except Exception:
         return ""

@@ -40,6 +40,7 @@ _DEED = re.compile(  # a disk is to be made ready
     r"\b(?:erase|wipe|format|reformat|partition|repartition|install|reinstall|prepare|overwrite|clear|zap|"
     r"set ?up|lay out|clean slate|msdos|gpt)\b"
 )
+_FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|v?fat(?:32)?)\b")
 _AGAINST = re.compile(
     r"\b(?:no|not|nope|never|don'?t|keep|stays?|spare|leave|except|but|without|both|all|than|only|if|"
     r"booted|stick|was|were)\b",
@@ -97,7 +98,8 @@ def _other_disk(talk: Talk, command: str) -> str:
         return ""
     one, other = used.pop(), next(iter(refs.disks))
     blank = any(
-        disk.path == other and not disk.partitions and disk.signature is None for disk in state.disks
+        disk.path == other and not disk.partitions and disk.signature is None
+        for disk in state.disks
     )
     if not blank and (meant != refs.disks or _AGAINST.search(talk.said)):
         return ""
@@ -111,7 +113,7 @@ def _other_kind(talk: Talk, command: str) -> str:
     wanted = kinds(kept(talk.said)) & set(_FLAGS)
     if len(wanted) != 1:
         return ""
-    kind = wanted.pop()
+    (kind,) = wanted
     line = _MKFS.sub(f"mkfs.{kind} {_FLAGS[kind]}", command)
     return _FAT_ALONE.sub(rf"mkfs.{kind} {_FLAGS[kind]} \1", line)
 
@@ -120,11 +122,15 @@ def _other_partition(talk: Talk, command: str) -> str:
     """The line about the one partition that the message names."""
     state = talk.state
     disks = {disk.path for disk in state.disks}
-    wanted = refer(kept(talk.said), state, talk.topic).nodes - disks
+    text = kept(talk.said)
+    if "mkfs" in command and not (kinds(text) or _FORMATS.search(say.folded(text))):
+        return ""
+    wanted = refer(text, state, talk.topic).nodes - disks
     used = named(command, state) - disks
     if len(wanted) != 1 or len(used) != 1 or wanted == used:
         return ""
-    return re.sub(rf"{re.escape(used.pop())}(?!\w)", wanted.pop(), command)
+    (meant,), (wrote,) = wanted, used
+    return re.sub(rf"{re.escape(wrote)}(?!\w)", meant, command)
 
 
 def _only_named(talk: Talk, parts: Sequence[str]) -> str:

@@ -195,7 +195,8 @@ class Talk:
 
     def _holding(self, text: str) -> frozenset[str]:
         """The disks that hold something of the person's, or stay: "my photos are on sdb", "sda stays"."""
-        about = [refer(part, self.state) for part in scope.holding(text)]
+        told = [part for part in scope.holding(text) if not live_medium(part, self.state)]
+        about = [refer(part, self.state) for part in told if not scope.of_the_live(part)]
         return frozenset(path for refs in about if refs.sure for path in refs.disks)
 
     def _typed_danger(self) -> str:

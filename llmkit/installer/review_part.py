@@ -21,10 +21,13 @@ _MORE = re.compile(  # words that may mean other partitions
     r"\b(?:all|both|esp|efi|boot|rest|every\w*|and|three|two|swap|also|then|plus|home|them|with|anything|"
     r"install\w*|v?fat\w*|set ?up|ready|prepare|others?)\b|[,+&]"
 )
+_FORMATS = re.compile(r"\b(?:mkfs|(?:re)?format\w*)\b")
 _WORKS = re.compile(r"\b(?:mount|mkfs\.\w+)\b")
 _USER = re.compile(r"^(.*?\s)?useradd (?:\S+ )*([a-z_][\w.-]*)$")
 _PASSWORD = re.compile(r"\b(?:passwd|password)\b")
-_OTHER_WISH = re.compile(r"\b(?:no|not|without|later|after\w*|skip|never|don'?t|expired?|locked?)\b|\?")
+_OTHER_WISH = re.compile(
+    r"\b(?:no|not|without|later|after\w*|skip|never|don'?t|expired?|locked?)\b|\?"
+)
 _COPY = re.compile(r"^rsync\b.* /mnt/?$")
 _WHEEL = re.compile(r" -G wheel ")
 _NO_WHEEL = re.compile(
@@ -32,8 +35,11 @@ _NO_WHEEL = re.compile(
     r"(?:wheel|sudo|admin\w*)\b(?! (?:password|pw|yet))"
 )
 _COUNTED = re.compile(r"\b(?:partition|part|number|p|#) ?(?:one|two|three|[1-9])\b")
-_TO_MNT = re.compile(r"\bpartition\b.*(?<![\w/])/mnt(?![\w/])|(?<![\w/])/mnt(?![\w/]).*\bpartition\b")
+_TO_MNT = re.compile(
+    r"\bpartition\b.*(?<![\w/])/mnt(?![\w/])|(?<![\w/])/mnt(?![\w/]).*\bpartition\b"
+)
 _ELSEWHERE = re.compile(r"\bmount\b[^&;|]* /mnt/\S")
+_TOLD = "You asked"  # how an objection begins; a yes to it is for the line as it is
 _LOCK = re.compile(r"\block(?: \w+){0,4}\b|\bshut(?: \w+){0,2} off\b")
 _PASSWD = re.compile(r"\bpasswd ([a-z_][\w.-]*)$")
 
@@ -48,7 +54,7 @@ def too_much(talk: Talk, command: str) -> str:
     refs = refer(text, state, talk.topic)
     used = named(command, state) - disks
     plain = _COUNTED.sub(" ", say.folded(text).replace("/dev/", ""))
-    if _MORE.search(plain):
+    if _MORE.search(plain) or "mkfs" not in command and _FORMATS.search(plain):
         return ""
     if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):
         return "You spoke of one partition at /mnt, and this mounts another one, too"
@@ -74,11 +80,12 @@ def completed(talk: Talk, command: str) -> tuple[str, str]:
     if _OTHER_WISH.search(talk.said.lower()):
         return "", ""
     if user and "passwd" not in command and _PASSWORD.search(text):
-        return "You asked for a password, too", f"{command} && {user[1] or ''}passwd {user[2]}"
+        return f"{_TOLD} for a password, too", f"{command} && {user[1] or ''}passwd {user[2]}"
     if _COPY.match(command) and "fstab" in text:
-        return "You asked for the fstab, too", f"{command} && genfstab -U /mnt >> /mnt/etc/fstab"
+        return f"{_TOLD} for the fstab, too", f"{command} && genfstab -U /mnt >> /mnt/etc/fstab"
     plan = talk.plan()
-    asked = text if _LOCK.search(text) else plan.lower() if plan and say.agrees(talk.said) else ""
+    agreed = plan and say.agrees(talk.said) and not plan.startswith(_TOLD)
+    asked = text if _LOCK.search(text) else plan.lower() if agreed else ""
     if _LOCK.search(asked) and _PASSWD.search(command):
-        return "You asked to lock it", _PASSWD.sub(r"passwd -l \1", command)
+        return f"{_TOLD} to lock it", _PASSWD.sub(r"passwd -l \1", command)
     return "", ""

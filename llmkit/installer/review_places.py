@@ -21,8 +21,13 @@ from llmkit.installer.zones import exists
 _LOCALE = re.compile(r"(?<![\w-])[a-z]{2,3}_[A-Z]{2}(?=[.@]UTF-8|\b)")
 _KEYMAP = re.compile(r"(KEYMAP=|\bloadkeys +|\bset-keymap +)(['\"]?)([^\s'\"|&;>]+)")
 _GLUED = re.compile(r"^loadkeys?(?=[a-z])(?!s )")
-_ZONE = re.compile(r"(\bln (?:-\w+ )*(?:/mnt)?/usr/share/zoneinfo/|\bset-timezone +)(.*?)(?=['\"]? *(?:/\S*localtime|&&|;|$))")
-_WRITTEN = re.compile(r"(?<![\w/.-])(?:africa|america|asia|atlantic|australia|europe|pacific)/\w", re.I)
+_ZONE = re.compile(
+    r"(\bln (?:-\w+ )*(?:/mnt)?/usr/share/zoneinfo/|\bset-timezone +)(.*?)"
+    r"(?=['\"]? *(?:/\S*localtime|&&|;|$))"
+)
+_WRITTEN = re.compile(
+    r"(?<![\w/.-])(?:africa|america|asia|atlantic|australia|europe|pacific)/\w", re.I
+)
 _KEYS = re.compile(  # names of keymaps that are no words
     r"(?<![\w-])(?:[a-z]{2}(?:_[a-z]{2})?-(?:latin\d+|qwerty|qwertz|abnt2|utf|cy|nodeadkeys|bepo|mac)|"
     r"dvorak|colemak|bepo|br-abnt2|jp106|pl[12]|hu101|trq|trf|slovene|croat|ruwin\w*|bg_\w+(?:-utf8)?|de_ch-latin1|fr_ch-latin1)(?![\w-])"
@@ -42,7 +47,9 @@ def misplaced(talk: Talk, command: str) -> str:
     keys = _KEYS.findall(text.lower())
     for _, _, keymap in _KEYMAP.findall(command):
         if keys:
-            if keymap.lower() not in keys:
+            if keymap.lower() not in keys and not (
+                text != kept(talk.said) and _typed(text, keymap)
+            ):
                 return f"You named the keymap {keys[0]}, and this has {keymap}"
         elif not _typed(text, keymap) and not _keymap_fits(wanted, keymap):
             return f"You spoke of {_names(wanted)}, and this has the keymap {keymap}"
@@ -66,10 +73,11 @@ def corrected(talk: Talk, command: str) -> Iterator[str]:
     best = wanted.best()
     if wrong and best:
         line = _LOCALE.sub(lambda m: m[0] if wanted.fits(m[0]) else best[0], line)
-    line = _GLUED.sub("loadkeys ", line)
-    found = _KEYMAP.search(line)
     keys = _KEYS.findall(text.lower())
     maps = [one for one in wanted.keymaps() if "*" not in one]
+    if keys or maps:
+        line = _GLUED.sub("loadkeys ", line)
+    found = _KEYMAP.search(line)
     if found and keys and found[3].lower() not in keys:
         line = _with(found, 3, keys[0])
     elif found and maps and not keys and not _keymap_fits(wanted, found[3]):
@@ -112,7 +120,8 @@ def _keymap_fits(wanted: places.Wanted, keymap: str) -> bool:
     maps = wanted.keymaps()
     name = keymap.lower()
     return not maps or any(
-        name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower() for one in maps
+        name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower()
+        for one in maps
     )
 
 

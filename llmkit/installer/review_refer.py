@@ -60,8 +60,8 @@ _ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
 _NUMBERS = {"1": 0, "one": 0, "2": 1, "two": 1, "3": 2, "three": 2, "4": 3}
 _OTHER = re.compile(
     rf"\bremaining {_NOUN}\b|"
-    rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!=:]| [=:]|"
-    r" (?:and|please|for|instead|then|as|too)\b)"
+    rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!=:]|"
+    r" [=:]| (?:and|please|for|instead|then|as|too)\b)"
 )
 _PART = re.compile(
     r"(?<![\w/])(?:p|part(?:ition)?s? ?(?:no\.? ?|number ?|#)?)(\d{1,2})(?![\w.])|"

@@ -148,21 +148,27 @@ _SPARES_NOTHING = re.compile(  # beside a yes
     r"\bi(?:'m| am) (?:sure|certain|positive)\b|\bi(?:'ve| have) time\b|\bat last\b|\bno problem\b|"
     r"\b(?:hell|damn|fuck) (?:yes|yeah|right)\b"
 )
+_HOLDS = re.compile(
+    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:still )?(?:holds?|has|have|contains?|is full of) "
+    r"(?:\w+ ){0,2}?(?:my|our|his|her|their|mine)\b"
+)
 _STAYS = re.compile(
-    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:stays?|remains?|must stay|(?:is|are) (?:to be )?(?:kept|spared|"
-    r"left alone|safe|off limits))\b(?! (?:to|for) )"
+    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:stays?|remains?|must stay|"
+    r"(?:is|are) (?:to be )?(?:kept|spared|left alone|safe|off limits))\b(?! (?:to|for) )"
 )
 _SPARES = re.compile(
     r"\b(?:spare|keep|don'?t (?:touch|erase|wipe|format)|do not (?:touch|erase|wipe|format)|hands off|"
+    r"(?:is|are|was)(?: not|n'?t)|ain'?t|other than|apart from|besides|(?<!why )(?<!do )not|"
     r"(?:everything|anything|all) (?:but|except)) (?:the |my )?([^.;,!:]{2,40}?)"
     r"(?=[.;,!:]|$| (?:and|but|alone|as|may|can|safe)\b)"
 )
 _SYSTEM = re.compile(
-    r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
+    r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|"
+    r"\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
 )
 _HOLDING = re.compile(
-    r"\b(?:my|our|his|her|their|the) (?:\w+ ){0,2}?(?:photos?|pictures?|files?|data|documents?|backups?|music|"
-    r"films?|movies?|videos?|work|things|stuff|thesis|archive|collection|games|mails?|home)(?: \w+)? "
+    r"\b(?:my|our|his|her|their|the) (?:\w+ ){0,2}?(?:photos?|pictures?|files?|data|documents?|backups?|"
+    r"music|films?|movies?|videos?|work|things|stuff|thesis|archive|collection|games|mails?|home)(?: \w+)? "
     r"(?:is|are|lives?|stays?|sits?) (?:\w+ )?(?:on|in) ([^.;,!]{1,60}?)"
     r"(?=[.;,!]|$| (?:and|but|so|then|the other)\b)"
 )
@@ -246,7 +252,16 @@ def holding(text: str) -> list[str]:
     """What a text says that something of the person's is on, or that it stays as it is: "sdb" of "my
     photos are on sdb", "sda" of "sda stays"."""
     plain = say.folded(text)
-    return [*_HOLDING.findall(plain), *_STAYS.findall(plain), *_SPARES.findall(plain)]
+    return [
+        part for pattern in (_HOLDING, _HOLDS, _STAYS, _SPARES) for part in pattern.findall(plain)
+    ]
+
+
+def of_the_live(text: str) -> bool:
+    """Whether a text is about what the live system was started from."""
+    return (
+        re.search(r"\b(?:live|boot\w*|started|running|installer|installation)\b", text) is not None
+    )
 
 
 def of_the_system(text: str) -> bool:

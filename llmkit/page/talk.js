@@ -97,6 +97,10 @@ export class Talk {
       const node = place ?? this.#add(entry.own ? "own" : "model", entry.own ? "Your command" : "Assistant");
       this.#reason(node, entry);
       this.#card(node, entry);
+      if (entry.instead) {
+        node.append(el("details", { class: "thinking" }, el("summary", {}, "The model's own line, which was corrected"),
+          el("pre", { class: "command" }, el("code", {}, entry.instead))));
+      }
     }
     this.#follow();
   }
@@ -216,10 +220,15 @@ export class Talk {
     const command = called.trim();
     const check = await this.#server.ask("domain/check", this.#asking(command, talk), { signal });
     const blocked = !check.allowed;
+    if (blocked && check.better && check.better !== command && !answer.instead) {
+      const answered = { ...answer, arguments: { command: check.better }, instead: command };
+      return this.#judged(answered, talk, signal);
+    }
+    const { instead } = answer;
     if (blocked && check.refused_by !== "guard") {
       return { thinking, text: check.reason, held: command, again: check.again, blocked };
     }
-    return { thinking, command, talk, check, again: blocked && check.again, blocked };
+    return { thinking, command, instead, talk, check, again: blocked && check.again, blocked };
   }
 
   // An answer in words. `kept`: how the model is sent it later.
@@ -240,11 +249,11 @@ export class Talk {
     this.#offer({ command, own: true, check }, command, node);
   }
 
-  #offer({ command, own, thinking, talk, check }, text, node) {
+  #offer({ command, instead, own, thinking, talk, check }, text, node) {
     const before = this.#messages.length;
     const refused = !check.allowed || check.danger === "forbidden";
     this.#keep(text, refused ? check.reason : NOTHING_RAN);
-    this.#record({ kind: "card", command, own, thinking, talk, check, before, end: null }, node);
+    this.#record({ kind: "card", command, instead, own, thinking, talk, check, before, end: null }, node);
     say(`${refused ? "Refused" : "Proposed"}: ${command}. ${check.reason}`);
   }
 
