@@ -182,6 +182,30 @@ def test_a_line_of_the_reviews_own_passes_the_review(said: str, wrote: str) -> N
             assert found.better != wrote and against(state, (said or "x",), found.better) is None
 
 
+@pytest.mark.parametrize(
+    ("state", "said", "line"),
+    [
+        (ROOTED, ("australian english keys, but English texts",), LANG.format("en_US")),
+        (ROOTED, ("german, the one of vienna",), LANG.format("de_AT")),
+        (ROOTED, ("texts in french, keys german",), KEYS.format("de-latin1")),
+        (ROOTED, ("spanish",), LANG.format("es_MX")),
+        (ROOTED, ("us eastern; español for texts and keys",), ZONE.format("America/New_York")),
+        (ROOTED, ("portugal",), ZONE.format("Atlantic/Madeira")),
+        (ROOTED, ("list the zones of europe",), "ls /usr/share/zoneinfo/Europe"),
+        (DONE, ("mount it all at /mnt",), BOTH),
+        (DONE, ("mount vda2 and the esp",), BOTH),
+        (ROOTED, ("add lena, the password comes later",), ADD.format("lena")),
+        (ROOTED, ("add klaus as admin, no password yet",), ADD.format("klaus")),
+        (MOUNTED, ("copy, fstab later",), "rsync -aAXHx / /mnt/"),
+    ],
+)
+def test_what_may_be_meant_is_let_through(
+    state: SystemState, said: tuple[str, ...], line: str
+) -> None:
+    """A value that fits, a part that comes later, all of it."""
+    assert against(state, said, line) is None
+
+
 # A yes is for what the question names; what holds something is given up by a yes alone.
 
 ASKED = [
@@ -190,6 +214,8 @@ ASKED = [
             "That erases vdb with everything on it. Is that what you want?", "that's what I want"), VDA_ZAP),
     (PAIR, ("vda stays! vdb is to be erased",), VDA_ZAP),
     (PAIR, ("my photos are on vdb", "All right.", "wipe it and partition"), VDB_ZAP),
+    (PAIR, ("vda or vdb?", "vda has 40G, vdb has 80G.", "erase the latter and partition it"), VDA_ZAP),
+    (PAIR, ("vda is holy. use the other, wipe it",), VDA_ZAP),
     (TWO, ("ah, then rather the other, empty one",), ZAP.format("sda")),
 ]  # fmt: skip
 

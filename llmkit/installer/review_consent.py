@@ -128,7 +128,7 @@ class Talk:
             return Consent.ask
         if scope.typed_line(self.said) and self._typed_danger() != "destructive":
             return Consent.ask
-        if self._spared(need) or scope.of_the_system(self.said) and self._firm - need:
+        if self._spared(need) or self._another_one(need):
             return Consent.ask
         if known and scope.only_encrypts(self.said) or scope.parts_only(self.said, len(nodes)):
             return Consent.ask
@@ -181,6 +181,23 @@ class Talk:
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _another_one(self, need: set[str]) -> bool:
+        """Whether the message means another disk than these: "the latter" of two that were named, "the
+        other" than the one that it names, the disk of the system."""
+        place = scope.of_two(self.said)
+        if place is not None:
+            pairs = [pair for turn in self.turns[-4:] if len(pair := self._in_turn(turn.text)) == 2]
+            return not pairs or need != {pairs[-1][place]}
+        if scope.wants_the_other(self.said) and need & self._disks(named(self.said, self.state)):
+            return True
+        return scope.of_the_system(self.said) and bool(self._firm) and not need <= self._firm
+
+    def _in_turn(self, text: str) -> list[str]:
+        """The disks that a text names, in its order."""
+        plain = text.lower()
+        disks = [disk for disk in candidates(self.state) if disk.path in named(text, self.state)]
+        return [disk.path for disk in sorted(disks, key=lambda disk: plain.find(disk.name))]
 
     def _spared(self, need: set[str]) -> bool:
         """Whether the person said that one of these disks holds something or stays as it is, and has not
@@ -269,7 +286,7 @@ class Talk:
         anew, which is more than that a partition goes or grows (`table`). `files`: only files go."""
         told = self._disks(named(self.said, self.state))
         unclear = scope.hedged(self.said) and len(_own(self.state)) > 1 and not need <= told
-        if self._only_speaks() or self._spared(need) or unclear:
+        if self._only_speaks() or self._spared(need) or self._another_one(need) or unclear:
             return Consent.ask
         kept = self._kept(self.said, self.topic)
         if not kept:  # another disk may be the one that is to be left alone

@@ -20,6 +20,7 @@ from llmkit.installer.zones import exists
 
 _LOCALE = re.compile(r"(?<![\w-])[a-z]{2,3}_[A-Z]{2}(?=[.@]UTF-8|\b)")
 _KEYMAP = re.compile(r"(KEYMAP=|\bloadkeys +|\bset-keymap +)(['\"]?)([^\s'\"|&;>]+)")
+_KEYBOARD = re.compile(r"\b(?:keyboard|keys?|keymap|layout|type|typing)\b")
 _GLUED = re.compile(r"^loadkeys?(?=[a-z])(?!s )")
 _ZONE = re.compile(
     r"(\bln (?:-\w+ )*(?:/mnt)?/usr/share/zoneinfo/|\bset-timezone +)(.*?)"
@@ -40,7 +41,7 @@ def misplaced(talk: Talk, command: str) -> str:
     if glued:
         return f"There is no program {command.split()[0]}"
     text = _named(talk)
-    wanted = places.locales(text)
+    wanted = _wanted(text)
     for locale in _LOCALE.findall(command):
         if not _typed(text, locale) and not wanted.fits(locale):
             return f"You spoke of {_names(wanted)}, and this has {locale}"
@@ -67,7 +68,7 @@ def misplaced(talk: Talk, command: str) -> str:
 def corrected(talk: Talk, command: str) -> Iterator[str]:
     """Lines with another locale, keymap or zone in the place of what does not fit."""
     text = _named(talk)
-    wanted = places.locales(text)
+    wanted = _wanted(text)
     line = command
     wrong = [one for one in _LOCALE.findall(command) if not wanted.fits(one)]
     best = wanted.best()
@@ -90,6 +91,14 @@ def corrected(talk: Talk, command: str) -> Iterator[str]:
             yield _with(zone, 2, one)
     if line != command:
         yield line
+
+
+def _wanted(text: str) -> places.Wanted:
+    """The languages of a text; where it speaks of a keyboard, too, a country may belong to that."""
+    wanted = places.locales(text)
+    if wanted.languages and _KEYBOARD.search(text.lower()):
+        return places.Wanted(wanted.languages, frozenset())
+    return wanted
 
 
 def _first(zone: str) -> tuple[bool, bool, str]:

@@ -162,6 +162,9 @@ _SPARES = re.compile(
     r"(?:everything|anything|all) (?:but|except)) (?:the |my )?([^.;,!:]{2,40}?)"
     r"(?=[.;,!:]|$| (?:and|but|alone|as|may|can|safe)\b)"
 )
+_TO_OTHER = re.compile(
+    r"\b(?:use|take|wipe|erase|partition|format|prepare|go with|install (?:on|to)|on|to) the other\b(?!s)"
+)
 _SYSTEM = re.compile(
     r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|"
     r"\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
@@ -255,6 +258,20 @@ def holding(text: str) -> list[str]:
     return [
         part for pattern in (_HOLDING, _HOLDS, _STAYS, _SPARES) for part in pattern.findall(plain)
     ]
+
+
+def of_two(text: str) -> int | None:
+    """Which of two a text means that says "the former" or "the latter"; None: it says neither."""
+    for word in re.findall(r"[a-z]+", say.folded(text)):
+        for place, name in enumerate(("former", "latter")):
+            if say.near(word, name, 6) and word not in ("format", "formatted", "later", "letter"):
+                return place
+    return None
+
+
+def wants_the_other(text: str) -> bool:
+    """Whether a text asks for a deed on "the other" disk."""
+    return _TO_OTHER.search(say.folded(text)) is not None
 
 
 def of_the_live(text: str) -> bool:
