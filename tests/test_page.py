@@ -477,6 +477,28 @@ def test_in_place_of_what_could_never_work_another_answer_is_drawn(
     assert "sda7" not in tab.page.locator("#log").inner_text()
 
 
+def test_the_line_that_was_asked_for_is_offered(open_tab: Any, scripted: Scripted) -> None:
+    """At once and with a button; what the model wrote can be read below it, also after a reload."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = [{"command": "mkfs.ext4 -F /dev/sda"}]
+    tab.send("xfs on sda")
+    card = tab.card()
+    expect(card.locator("code").first).to_have_text("mkfs.xfs -f /dev/sda")
+    for again in (False, True):
+        if again:
+            tab.page.reload()
+            tab.ready()
+        last = tab.page.locator("#log > li:last-child")
+        expect(last.locator("details code")).to_have_text("mkfs.ext4 -F /dev/sda")
+        expect(last.locator("details summary")).to_have_text(
+            "The model's own line, which was corrected"
+        )
+    tab.apply()
+    assert "xfs" in tab.parts()[0] and len(scripted.asked) == 1
+    assert tab.complaints == []
+
+
 def test_a_reload_keeps_the_conversation(open_tab: Any, scripted: Scripted) -> None:
     """Machine, messages, verdicts, the way back and a command that waits for its person are there again,
     and go on as if nothing had been; the model is sent what was said before."""
