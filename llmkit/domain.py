@@ -14,7 +14,8 @@ opaque here: hashable values, made and read by the domain alone.
 A domain may have more, which is used where it is there: `same(state, state)` (equal but for noise;
 else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)`,
 `explanation(state, command)` (an Explanation; see `explanation` below for domains without one),
-`review(state, messages, command)` and `objection(…, confirm=)` (what is against a command in its
+`untrue(state, messages, text)` (what an answer in words says of the machine that is not so; see `untrue`
+below), `review(state, messages, command)` and `objection(…, confirm=)` (what is against a command in its
 conversation; see `objection` below) and `coverage` (a Coverage: what the coverage report of
 augmentation counts beside place and kind).
 """
@@ -252,6 +253,13 @@ def objection(
         return None if text is None else Objection(text, False)
     verdict = domain.check(state, command)
     return None if verdict.allowed else Objection(verdict.reason, True)
+
+
+def untrue(domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], text: str) -> str:
+    """What to say in place of an answer in words that tells of the machine what is not so; "": nothing
+    is known to be wrong, or the domain does not judge texts."""
+    own = getattr(domain, "untrue", None)
+    return "" if own is None else str(own(state, messages, text))
 
 
 def review(

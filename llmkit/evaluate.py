@@ -40,7 +40,7 @@ from llmkit.evaluate_files import (
     rules_digest,
     write_results,
 )
-from llmkit.evaluate_review import Reviewed, judge
+from llmkit.evaluate_review import Reviewed, doubt, judge
 from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
@@ -155,7 +155,9 @@ def _evaluate(
                 "review rules sha256": rules_digest(domain)}  # fmt: skip
 
     def reviewed() -> Answers:
-        return Reviewed(answers(), judge(domain), tries=cfg.tries, retry=cfg.retry)
+        return Reviewed(
+            answers(), judge(domain), tries=cfg.tries, retry=cfg.retry, doubt=doubt(domain)
+        )
 
     return run(
         cases, reviewed if cfg.review else answers, domain, folder, who,

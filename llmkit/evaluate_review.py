@@ -6,7 +6,8 @@ A command that the review passes stands. Where it knows the line that was asked 
 was written, that line is the answer. One that could never work (it fails, the guard refuses it) is asked
 for again, by another seed each time, of all cases in question at once, and the first one that passes is
 taken. A try in text ends that: no command is due. Then, when none passes, and when a person has to be
-asked first, the review's own words are the answer. `summary` says what that came to.
+asked first, the review's own words are the answer. A text of which the domain knows that it is not so is
+treated like a command that could never work. `summary` says what that came to.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from llmkit.chat_types import CUT
 from llmkit.config_chat import RetryConfig
-from llmkit.domain import Domain, Objection, objection
+from llmkit.domain import Domain, Objection, objection, untrue
 from llmkit.evaluate_run import (
     Answer,
     Backend,
@@ -32,6 +33,7 @@ from llmkit.evaluate_run import (
 from llmkit.score import Case
 
 Judge = Callable[[Case, str], Objection | None]
+Doubt = Callable[[Case, str], str]
 
 
 def judge(domain: Domain) -> Judge:
@@ -43,11 +45,33 @@ def judge(domain: Domain) -> Judge:
     return found
 
 
+def doubt(domain: Domain) -> Doubt:
+    """The domain's word on a text for a case."""
+
+    def found(case: Case, text: str) -> str:
+        return untrue(domain, case.state, case.messages, text)
+
+    return found
+
+
+def _none(case: Case, text: str) -> str:
+    return ""
+
+
 class Reviewed:
     """A backend whose answers are reviewed; `tries` counts the first one."""
 
-    def __init__(self, backend: Backend, judge: Judge, *, tries: int, retry: RetryConfig) -> None:
-        self.backend, self.judge, self.tries, self.retry = backend, judge, tries, retry
+    def __init__(
+        self,
+        backend: Backend,
+        judge: Judge,
+        *,
+        tries: int,
+        retry: RetryConfig,
+        doubt: Doubt = _none,
+    ) -> None:
+        self.backend, self.judge, self.doubt = backend, judge, doubt
+        self.tries, self.retry = tries, retry
 
     def answer(
         self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
@@ -83,9 +107,11 @@ class Reviewed:
         return sorted(again, key=lambda item: item.place)
 
     def _objection(self, case: Case, answer: Answer) -> Objection | None:
-        command = reply_of(answer).command
+        reply = reply_of(answer)
+        command = reply.command
         if command is None:
-            return None
+            words = self.doubt(case, reply.response or "")
+            return Objection(words, again=True) if words else None
         if answer.finish_reason == "length":
             return Objection(CUT, again=True)
         return self.judge(case, command)

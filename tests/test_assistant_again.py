@@ -106,6 +106,17 @@ def test_what_stands_is_not_asked_again(meet: Meet, answer: dict[str, Any]) -> N
     assert turn.blocked is None and len(server.asked) == 1
 
 
+def test_a_text_that_is_not_so_is_asked_for_again(meet: Meet) -> None:
+    """A command that can be proposed is taken; a second text is not, and the truth is said."""
+    false = text("The root is /dev/sda2f10.")
+    assistant, server = meet(false, call("lsblk"), false, text("It is /dev/sda."))
+    assert assistant.ask("where is it?").command == "lsblk"
+    turn = assistant.ask("and now?")
+    assert turn.text == "There is no /dev/sda2f10. What shall I do?" and turn.blocked is None
+    assert len(server.asked) == 4
+    assert assistant.history[-1] == {"role": "assistant", "content": turn.text}
+
+
 def test_one_try_is_one_request(meet: Meet) -> None:
     """tries=1: the objection at once."""
     assistant, server = meet(call(ABSENT), call("lsblk"), tries=1)

@@ -347,6 +347,26 @@ def test_a_line_that_the_review_knows_is_the_answer(tmp_path: Path) -> None:
     assert [result.answer for result in again] == [result.answer for result in results]
 
 
+def test_a_text_that_is_not_so_is_asked_for_again() -> None:
+    """Another text may be no truer: the domain's words are the answer; a command that passes is taken."""
+    a, b = CASES[:2]
+    told = Told(
+        {
+            (a.name, None): "lie",
+            (a.name, 1): "truth?",
+            (b.name, None): "lie",
+            (b.name, 1): "$ lsblk",
+        }
+    )
+
+    def doubts(case: Case, text: str) -> str:
+        return "That is not so." if text == "lie" else ""
+
+    one, two = answered(Reviewed(told, by_word, tries=3, retry=RETRY, doubt=doubts), [a, b])
+    assert (one.text, two.text) == ("That is not so.", "$ lsblk")
+    assert one.review is not None and one.review.tries[0].objection == "That is not so."
+
+
 def scripted(case: Case, first: str, second: str | None) -> Result:
     """A case whose first answer, or with a second one the later, is that."""
     told = Told({(case.name, None): first, (case.name, 1): second or ""})

@@ -35,6 +35,7 @@ from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
 from llmkit.installer.review import objection
+from llmkit.installer.review_text import instead as instead_of
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
 from llmkit.installer.seam import domain
@@ -144,7 +145,7 @@ class Assistant:
                 return first
             turn, again = self._judged(answer, message)
             if not again:
-                said = answer.type == "text" and first.blocked is not None
+                said = answer.type == "text" and first.text != CUT
                 return first if said else turn
         return first
 
@@ -153,7 +154,8 @@ class Assistant:
         if answer.type == "text":
             text = answer.text.strip()
             cut = answer.finish_reason == "length" and (not text or text.startswith("$"))
-            return Turn(CUT if cut else text, answer=answer), cut
+            wrong = "" if cut else instead_of(self.state, self.history, text)
+            return Turn(CUT if cut else wrong or text, answer=answer), cut or bool(wrong)
         command = answer.arguments.get("command")
         if answer.tool != _TOOL or not isinstance(command, str) or not command.strip():
             return Turn(f"I was given a call of {safe(answer.tool)}, which I cannot do.",

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.domain import Applied, Explanation, Objection
 from llmkit.errors import DomainError
-from llmkit.installer import convert, explain, grounding, guard, picture, review, same, scenario
+from llmkit.installer import (
+    convert,
+    explain,
+    grounding,
+    guard,
+    picture,
+    review,
+    review_text,
+    same,
+    scenario,
+)
 from llmkit.installer.guard import Verdict
 from llmkit.installer.run import run_command
 from llmkit.installer.scenario import Machine, variables
@@ -147,6 +157,10 @@ class InstallerDomain:
     ) -> Objection | None:
         """As `review`, and whether another answer may do better; see installer/review.py."""
         return review.objection(state, messages, command, confirm=confirm)
+
+    def untrue(self, state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
+        """What a person gets in place of a text that is not so; see installer/review_text.py."""
+        return review_text.instead(state, messages, text)
 
     def picture(self, state: SystemState) -> Picture:
         """The disks as bars, what is mounted, and the facts."""

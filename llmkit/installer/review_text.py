@@ -1,0 +1,61 @@
+"""Is what an answer in words says of the machine so?
+
+    untrue(state, messages, "There is no user leila on the new system yet.")    # "leila is a user here"
+
+Only what is certain: a name of a device that there cannot be here and that nobody named, a device or user
+that is there and is said not to be, a size that a disk has not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from llmkit.installer import size as sizes
+from llmkit.installer.guard_names import presence
+from llmkit.installer.review_step import like
+from llmkit.installer.state import SystemState
+
+_DEVICE = re.compile(r"/dev/((?:[hsv]d[a-z]|xvd[a-z]|nvme\d+n\d+|mmcblk\d+)(?:[\w/]*\w)?)")
+_PARTITION = re.compile(r"(?:p?\d{1,3})?")
+_NONE = re.compile(
+    r"\bthere(?:'s| is) no (?:user )?(?:called |named )?(\S+?)(?=[,.;:!?]?(?:\s|$))|"
+    r"(?<!\S)(?:user )?(\S+) (?:does not|doesn't) exist\b",
+    re.IGNORECASE,
+)
+_SIZED = re.compile(r"(/dev/[a-z]\w+) \((\d+(?:\.\d+)?[KMGTP])\b")
+
+
+def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
+    """What a person gets in place of a text that is not so; "" where nothing is known to be wrong."""
+    try:
+        wrong = untrue(state, messages, text)
+    except Exception:  # a text does no harm
+        return ""
+    return f"{wrong[:1].upper()}{wrong[1:]}. What shall I do?" if wrong else ""
+
+
+def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
+    """What of a text is not so, in words; "" where nothing is known to be wrong."""
+    said = " ".join(
+        message.get("content") or "" for message in messages if message.get("role") == "user"
+    )
+    disks = sorted((disk.name for disk in state.disks), key=len, reverse=True)
+    for name in _DEVICE.findall(text):
+        disk = next((one for one in disks if name.startswith(one)), None)
+        if name in said or disk and _PARTITION.fullmatch(name[len(disk) :]):
+            continue
+        return f"there is no /dev/{name}"
+    here = presence(state)
+    users = {user.name for _, tree in state.trees for user in tree.users}
+    for found in _NONE.finditer(text):
+        name = (found[1] or found[2]).strip("\"'`")
+        if name in users:
+            return f"{name} is a user here"
+        if name.startswith("/dev/") and here.has(name):
+            return f"{name} is there"
+    for path, size in _SIZED.findall(text):
+        own = [disk.size for disk in state.disks if disk.path == path]
+        if own and not like(float(sizes.parse(size)), own[0]):
+            return f"{path} has another size than {size}"
+    return ""

@@ -1,0 +1,49 @@
+"""Answers in words that are not so. Expected: what the machine has, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmkit.domain import get_domain, untrue
+from llmkit.installer.state import SystemState
+from tests.test_review import ONE, TWO, talk
+from tests.test_review_another import USER
+from tests.test_review_wish import DONE, LAID, PAIR
+
+# machine, the last message, the answer, what is said in its place
+WRONG = [
+    (USER, "bjorn's password", "There is no user bjorn yet. Shall I create bjorn?", "Bjorn is a user here"),
+    (DONE, "what is where", "The root is /dev/vda2f10.", "There is no /dev/vda2f10"),
+    (DONE, "fat on the esp", "The root is /dev/vda2/446.3G.", "There is no /dev/vda2/446"),
+    (DONE, "fat on the esp", "There is no /dev/vda1 on this machine.", "/dev/vda1 is there"),
+    (DONE, "fat on the esp", "/dev/vda2 does not exist.", "/dev/vda2 is there"),
+    (PAIR, "wipe it", "Which disk: /dev/vda or /dev/sda?", "There is no /dev/sda"),
+    (TWO, "which is bigger?", "/dev/sda (1T) is the bigger one.", "/dev/sda has another size than 1T"),
+]  # fmt: skip
+FINE = [
+    (USER, "anna's password", "There is no user anna yet. Shall I create anna?"),
+    (LAID, "what will be there?", "Two: /dev/vda1 (512M) for EFI, /dev/vda2 for the root. Shall I?"),
+    (PAIR, "partitions?", "/dev/vda1 and /dev/vda2 on /dev/vda; then they hold nothing. Shall I?"),
+    (PAIR, "erase /dev/sdz", "There is no /dev/sdz; here are /dev/vda and /dev/vdb."),
+    (PAIR, "the guide says sda", "/dev/sda does not exist here."),
+    (ONE, "how large?", "/dev/sda (500G) has two partitions. There is no doubt about that."),
+    (DONE, "and?", "It is mounted at /mnt, /dev/vda2. Good."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "said", "text", "instead"), WRONG)
+def test_what_is_not_so_is_not_said(state: SystemState, said: str, text: str, instead: str) -> None:
+    """The truth about it, and a question, take its place."""
+    found = untrue(get_domain("installer"), state, talk(said), text)
+    assert found == f"{instead}. What shall I do?"
+
+
+@pytest.mark.parametrize(("state", "said", "text"), FINE)
+def test_what_may_be_so_is_let_through(state: SystemState, said: str, text: str) -> None:
+    """Partitions to come, what the person named, sizes as they are."""
+    assert untrue(get_domain("installer"), state, talk(said), text) == ""
+
+
+def test_a_domain_without_a_word_on_texts_lets_all_through() -> None:
+    """The seam's default."""
+    assert untrue(object(), None, [], "anything") == ""  # type: ignore[arg-type]
