@@ -433,7 +433,7 @@ class Talk:
 
     def _asks_for_more(self, refs: Refs, need: set[str]) -> bool:
         """Whether every disk is to go: that is never meant lightly, and no line for one of them."""
-        return refs.every and not refs.nodes and need != refs.disks
+        return refs.every and not refs.nodes and (need != refs.disks or len(need) > 1)
 
     def _fits(self, refs: Refs, need: set[str], nodes: set[str]) -> bool:
         """Whether everything that is lost was referred to: a disk by any way, or its partitions."""

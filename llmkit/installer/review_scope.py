@@ -25,6 +25,8 @@ _HEDGES = re.compile(
     r"\b(?:everything|anything|all|any|every|both|disks?|drives?|ones?|each)(?: \w+)? "
     r"(?:but|except(?:ing)?|save for|other than|apart from|besides|aside from|minus)\b|"
     r"\b(?:that|which|where|who)(?:'s)?(?: \S+){0,2} (?:isn't|is not|ain't|not|has no|hasn't|doesn't)\b|"
+    # not sure, not all, another word for it
+    r"\b(?:just |only )?one of (?:them|the two|the three|these|those)\b|\b\d+ ?(?:%|per ?cent\b)|\bas in\b|"
     # on a condition
     r"\b(?:as long as|so long as|provided|providing|assuming|on (?:the )?condition|supposing)\b|"
     rf"\b{_DELETES} (?:the rest|the others|everything else|all else|all (?:of )?the others?)\b|"
