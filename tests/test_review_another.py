@@ -55,8 +55,7 @@ MENDED = [
      ZAP.format("nvme0n1")),
     (PAIR, ("partition vdb",), VDA_ZAP, VDB_ZAP),
     (TWO, ("erase sda and partition it",), ZAP.format("nvme0n1"), ZAP.format("sda")),
-    (FREE, ("leave the windows disk alone! install on the blank drive",), ZAP.format("sda"),
-     ZAP.format("nvme0n1")),
+    (FREE, ("install linux on the blank drive",), ZAP.format("sda"), ZAP.format("nvme0n1")),
     # a partition, a file system
     (LAID, (*LAID_TALK, "xfs on vda2"), "mkfs.ext4 -F /dev/vda2", "mkfs.xfs -f /dev/vda2"),
     (LAID, (*LAID_TALK, "ext4 on vda2"), MKFS, "mkfs.ext4 -F /dev/vda2"),
@@ -204,6 +203,119 @@ def test_what_may_be_meant_is_let_through(
 ) -> None:
     """A value that fits, a part that comes later, all of it."""
     assert against(state, said, line) is None
+
+
+# What a reader who had not seen the rules got past their first version: the disk is not to be erased.
+HELD_BACK = (
+    "the {0} is sacred, wipe the disk and partition",
+    "{0} belongs to grandma; format and install",
+    "{0} is reserved for windows, install",
+    "install linux, {0} is windows",
+    "{0} aside, wipe everything",
+    "minus {0}, wipe everything",
+    "avoid {0} and partition",
+    "exclude {0}, partition",
+    "wipe, {0} excluded",
+    "install linux, away from {0}",
+    "partition; hands away from {0}",
+    "preferably {0} survives. install",
+    "let {0} be and install",
+    "{0} is off the table. partition",
+    "wipe the disk. ({0} = archive)",
+    "steer clear of {0}, erase",
+    "unplug {0} first, then wipe",
+    "i read that install overwrites {0}",
+    "erase {0}, scratch that",
+    "erase {0}, oops, wrong disk",
+    "partition {0}, sorry meant the other",
+    "partition the drive that sits beside {0}",
+    "partition the one before {0}",
+    "dnt erase {0}",
+    "i'd hate it when you erase {0}",
+    "god forbid you erase {0}",
+    "{0} would be a shame to erase",
+    "{0} aint the one to erase",
+    "mount {0}, wipe is bad",
+    "one day I will erase {0}",
+    "erase {0} once i copied it",
+    "dry run: wipe {0}",
+    "pretend to erase {0}",
+    "{0} is dying, erase the disk",
+    "{0} too big, partition",
+    "clone {0} before install",
+    "prepare a report about {0}",
+    "format the output for {0}",
+    "set up a mount for {0}",
+    "{0} out, install",
+)
+
+NOT_MEANT = [
+    (DONE, "dnt format vda2", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "avoid vda2, format", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "format the esp, vda2 survives", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "i formatted vda2 already", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "format vda2, scratch that", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "vda2 is sacred, format", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "avoid vda2, wipe", "wipefs -a /dev/vda1"),
+    (DONE, "vda2 aside, make swap", "mkswap /dev/vda1"),
+    (DONE, "make root ext4", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "ext4 on the second one", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "format with ext4", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "i want btrfs for the system", "mkfs.fat -F32 /dev/vda1"),
+    (DONE, "xfs is terrible. format them", "mkfs.ext4 -F /dev/vda2"),
+    (DONE, "i hate btrfs, format both", "mkfs.ext4 -F /dev/vda2"),
+    (DONE, "my laptop has btrfs, format these", "mkfs.ext4 -F /dev/vda2"),
+    (DONE, "dont reboot", "umount -R /mnt && reboot"),
+    (DONE, "no restart now, only unmount", "umount -R /mnt && reboot"),
+    (DONE, "reboot? not yet", "umount -R /mnt && reboot"),
+    (DONE, "restart later", "umount -R /mnt && reboot"),
+    (DONE, "when do I restart", "umount -R /mnt && reboot"),
+    (DONE, "unmount everything", "umount -R /mnt && reboot"),
+    (DONE, "power off instead of a restart", "umount -R /mnt && reboot"),
+    (USER, "remove bjorn from wheel", ADD.format("bjorn")),
+    (USER, "take wheel away from bjorn", ADD.format("bjorn")),
+    (USER, "bjorn with no wheel", ADD.format("bjorn")),
+    (USER, "is bjorn there", ADD.format("bjorn")),
+    (USER, "another user like bjorn, named lena", ADD.format("bjorn")),
+    (ROOTED, "num lock on, root password", "arch-chroot /mnt passwd root"),
+    (ROOTED, "set a password to lock down root", "arch-chroot /mnt passwd root"),
+    (ROOTED, "bob in wheel, anna with no wheel", ADD.format("bob")),
+    (ROOTED, "no wheel for anna; add bob", ADD.format("bob")),
+    (ROOTED, "add bob as admin, not admin for the guest", ADD.format("bob")),
+    (ROOTED, "anna, sans password", ADD.format("anna")),
+    (ROOTED, "anna. what about a password", ADD.format("anna")),
+    (ROOTED, "anna; root already has a password", ADD.format("anna")),
+    (ROOTED, "anna, and install a password manager", ADD.format("anna")),
+    (ROOTED, "my friend in Berlin says hi, utc for me", ZONE.format("UTC")),
+    (ROOTED, "utc please, i'm from sydney", ZONE.format("UTC")),
+    (ROOTED, "london, ontario", ZONE.format("America/Toronto")),
+    (ROOTED, "hostname will be oslo; my time zone is eastern", ZONE.format("America/New_York")),
+    (ROOTED, "indiana", ZONE.format("America/Indiana/Indianapolis")),
+    (ROOTED, "instead of de-latin1 take us", KEYS.format("us")),
+    (ROOTED, "my keyboard is american, the system german", KEYS.format("us")),
+    (ROOTED, "everything besides german", LANG.format("en_US")),
+    (ROOTED, "the screen is german, fix that", LANG.format("en_US")),
+]
+
+
+@pytest.mark.parametrize("said", HELD_BACK)
+def test_a_disk_that_is_held_back_is_never_put_in(said: str) -> None:
+    """On two blank disks, and where it holds two systems, by name and by model."""
+    for state, name, wrote in (
+        (PAIR, "vdb", VDA_ZAP),
+        (TWO, "sda", ZAP.format("nvme0n1")),
+        (TWO, "the samsung", ZAP.format("nvme0n1")),
+    ):
+        found = against(state, (said.format(name),), wrote)
+        assert found is None or not found.better, name
+
+
+@pytest.mark.parametrize(("state", "said", "wrote"), NOT_MEANT)
+def test_what_is_not_meant_is_not_put_in(state: SystemState, said: str, wrote: str) -> None:
+    """Partitions, kinds, restarts, groups, passwords, places and languages that are spoken of and not
+    wanted."""
+    found = against(state, (said,), wrote)
+    assert found is None or not found.better
 
 
 # A yes is for what the question names; what holds something is given up by a yes alone.

@@ -204,7 +204,12 @@ _CITIES = (  # more than those that name a zone themselves
 )
 _SAME = (
     "kolkata calcutta; ho_chi_minh saigon; kathmandu katmandu; kyiv kiev; yangon rangoon; nuuk godthab; "
-    "jerusalem tel_aviv; toronto montreal; london belfast; shanghai chongqing"
+    "jerusalem tel_aviv; toronto montreal; shanghai chongqing"
+)
+OLD = frozenset(  # names that the tz database keeps for the sake of older systems
+    "Europe/Kiev Asia/Istanbul Europe/Nicosia Asia/Calcutta Asia/Saigon Asia/Katmandu Asia/Rangoon "
+    "Asia/Tel_Aviv Asia/Chongqing America/Montreal America/Godthab America/Buenos_Aires America/Indianapolis "
+    "America/Louisville Europe/Belfast".split()
 )
 _TIMES = {"german": "Europe/Berlin", "british": "Europe/London", "french": "Europe/Paris",
           "japanese": "Asia/Tokyo", "chinese": "Asia/Shanghai"}  # fmt: skip
@@ -299,7 +304,7 @@ def _heard(text: str, names: frozenset[str]) -> Iterator[str]:
             at += 1
 
 
-_NO_PLACE = frozenset("finish finished polished publish there where french's".split())
+_NO_PLACE = frozenset("indiana finish finished polished publish there where french's".split())
 
 
 @lru_cache(maxsize=16)

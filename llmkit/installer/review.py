@@ -152,8 +152,13 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
                 return Objection(_UNKNOWN, True, "consent")
             return None
         done = {event.kind for event in outcome.events}
+        made = {event.device for event in outcome.events if event.kind == "format"}
+        if "table" not in done:
+            made |= set(state.devices()) - set(outcome.state.devices())
         files = "remove" in done and not done & set(_WORK)
-        consent = talk.direction(need, table=table, new_table="table" in done, files=files)
+        consent = talk.direction(
+            need, made=made, table=table, new_table="table" in done, files=files
+        )
         text = _step(found, need, state)
     if consent is Consent.given:
         return None

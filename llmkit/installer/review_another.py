@@ -4,8 +4,11 @@
 
 A small model copies the form of a line well and its values badly: the wrong one of two disks, hu_HU for
 turkish, a part more than was asked for. Where the conversation says which value was meant, the line with
-that value is known. It counts only when it passes the whole review, consent included: nothing is proposed
-here that the person's own words do not cover.
+that value is known. It counts only when it passes the whole review, consent included.
+
+That is not enough, since the review was made to catch a model's lines, and here lines are made for it. So a
+disk, partition or kind is put in only where every word of the message is known and none sets it against
+another one, holds it back or tells of something else (`_PLAIN`); nothing is put in for a question.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.guard import check_command
@@ -30,28 +34,42 @@ _AND = re.compile(r"\s*&&\s*")
 _MKFS = re.compile(r"\bmkfs\.(?:ext[234]|btrfs|xfs|f2fs) +-[Ff]\b")
 _ESP_AT = re.compile(r"(--(?:efi-directory|esp-path)[= ]|\bbootctl --path[= ])/\S*")
 _USERADD = re.compile(r"\buseradd (?:-\w+ )*-?\w*G (\w+)(?: -s /\S+)? (\w+)$")
-_OWNS = re.compile(  # something is on one of the disks, or it is told by what it is not
-    r"\b(?:my|our|his|her|their|photos?|pictures?|files?|data|documents?|backups?|music|work|stuff|"
-    r"holds?|has|have|had|contains?|(?:is|are|was|were) (?:all )?on|on it|others?|another|second|third|last|"
-    r"2nd|3rd|latter|next|number|no\.|#|not|\w+n['’]t|dont|isnt|cant|arent|wasnt)\b",
-    re.IGNORECASE,
-)
-_DEED = re.compile(  # a disk is to be made ready
-    r"\b(?:erase|wipe|format|reformat|partition|repartition|install|reinstall|prepare|overwrite|clear|zap|"
-    r"set ?up|lay out|clean slate|msdos|gpt)\b"
-)
-_FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|v?fat(?:32)?)\b")
-_AGAINST = re.compile(
-    r"\b(?:no|not|nope|never|don'?t|keep|stays?|spare|leave|except|but|without|both|all|than|only|if|"
-    r"booted|stick|was|were)\b",
-    re.IGNORECASE,
+_IN_GROUP = re.compile(r"\b(?:wheel|sudo\w*|admin\w*|groups?|members?\w*)\b")
+_NOT_IN_GROUP = re.compile(
+    r"\b(?:no|not|never|don'?t|remove|take|out|from|without|another|like|ordinary|plain|normal|named|called|exists?)\b"
 )
 _FAT_ALONE = re.compile(r"^mkfs\.v?fat (?:-F ?32 )?(/dev/\S+)$")
 _FLAGS = {"ext2": "-F", "ext3": "-F", "ext4": "-F", "btrfs": "-f", "xfs": "-f", "f2fs": "-f"}
+_QUESTION = re.compile(
+    r"\?|^\W*(?:what|why|how|when|where|who|whose|which|does|do (?:i|you|we|they)|did|is|are|was|were|has|"
+    r"have|am i|should|could (?:i|it|that)|would (?:it|that)|can (?:i|it|that)|may (?:i|it)|will)\b"
+)
+_PLAIN = frozenset(  # words that turn no request around; the words of what is meant come to them
+    "please pls erase wipe clear format reformat partition repartition install prepare set up lay zap "
+    "use take make put get do go now then ok okay yes so the a an whole entire full disk drive ssd hdd nvme "
+    "usb sata card dev linux system to on onto at it and with in as for i want d like would can you me we us "
+    "all of that this one is free empty blank new fresh table gpt msdos mbr efi esp boot root swap home "
+    "partitions single two layout standard usual default from start end flag type file filesystem "
+    "filesystems systems fs kind ready clean slate ext2 ext3 ext4 btrfs xfs f2fs fat fat32 vfat gets get its "
+    "should may be made mkfs second third first last number "
+    "part p"
+    .split()
+)  # fmt: skip
+_MOUNTS = frozenset("mount attach hang goes go belongs under over mnt".split())
+_SIZE = re.compile(r"[+:]?\d[\w.:+%]*")
+_DEED = re.compile(  # a disk is to be made ready
+    r"\b(?:erase|wipe|format|reformat|partition|repartition|install|prepare|clear|zap|"
+    r"set ?up|lay out|clean slate|msdos|gpt)\b"
+)
+_FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|v?fat(?:32)?)\b")
+_RESTARTS = re.compile(r"\b(?:re-?boot|re-?start)\b")
+_ENDS = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
 
 
 def better(talk: Talk, command: str, passes: Callable[[str], bool]) -> str:
     """The first of the lines near `command` that passes; "" when there is none."""
+    if _QUESTION.search(say.folded(talk.said)):
+        return ""
     tried = {command}
     for line in _near(talk, command):
         if line and line not in tried:
@@ -75,25 +93,45 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
         yield _other_partition(talk, line)
     yield completed(talk, command)[1]
     yield _esp_where_it_is(talk.state, command)
-    yield _USERADD.sub(_usermod, command)
+    yield _in_the_group(talk, command)
     if len(parts) > 1:
         yield _only_named(talk, parts)
         yield only_to_mnt(command)
-        yield _without_failing(talk.state, parts)
+        yield _without_failing(talk, parts)
+
+
+def _plain(
+    text: str, nodes: frozenset[str], state: SystemState, more: frozenset[str] = frozenset()
+) -> bool:
+    """Whether every word of a message is known, those of the disks of `nodes` and their models among
+    them: nothing holds back, tells of something else or sets what is named against others."""
+    own = {path for node in nodes for path in disks_of(state, node)}
+    names = {node.removeprefix("/dev/") for node in nodes}
+    for disk in state.disks:
+        if disk.path in own:
+            names |= {disk.name, *re.findall(r"[a-z0-9]+", disk.model.lower())}
+    words = re.findall(
+        r"/?[a-z0-9][\w./+:%-]*", say.folded(text).replace("/dev/", "").replace("lay out", "layout")
+    )
+    return all(
+        word in _PLAIN or word in more or word in names or word.startswith("/") or _SIZE.fullmatch(word)
+        or len(word) > 5 and any(say.near(word, known, 6) for known in _LONG)
+        for word in (one.rstrip(".:-+/") for one in words) if word
+    )  # fmt: skip
+
+
+_LONG = frozenset(word for word in _PLAIN if len(word) > 5)
 
 
 def _other_disk(talk: Talk, command: str) -> str:
-    """The line about the one disk that the message names, where it could not mean another one: by its
-    path or model, and without a word that sets it against others. A blank disk may be described."""
+    """The line about the one disk that the message names by its path or model; a blank one may be
+    described."""
     state = talk.state
     used = {path for node in named(command, state) for path in disks_of(state, node)}
-    if len(used) != 1 or "?" in talk.said or _OWNS.search(talk.said):
-        return ""
     text = kept(talk.said)
-    if not _DEED.search(say.folded(wish.requests(text))):
+    if len(used) != 1 or not _DEED.search(say.folded(wish.requests(text))):
         return ""
     refs = refer(text, state, talk.topic)
-    meant = called(talk.said, state)
     if not refs.sure or len(refs.disks) != 1 or refs.disks == used:
         return ""
     one, other = used.pop(), next(iter(refs.disks))
@@ -101,7 +139,9 @@ def _other_disk(talk: Talk, command: str) -> str:
         disk.path == other and not disk.partitions and disk.signature is None
         for disk in state.disks
     )
-    if not blank and (meant != refs.disks or _AGAINST.search(talk.said)):
+    if not blank and called(talk.said, state) != refs.disks:
+        return ""
+    if not _plain(talk.said, refs.disks | refs.nodes, state):
         return ""
     digits = re.compile(rf"{re.escape(one)}(?:{'p' if one[-1:].isdigit() else ''}(\d+))?(?!\w)")
     between = "p" if other[-1:].isdigit() else ""
@@ -111,11 +151,14 @@ def _other_disk(talk: Talk, command: str) -> str:
 def _other_kind(talk: Talk, command: str) -> str:
     """The line with the one kind of file system that the message names."""
     wanted = kinds(kept(talk.said)) & set(_FLAGS)
-    if len(wanted) != 1:
+    nodes = named(command, talk.state)
+    if len(wanted) != 1 or not _plain(talk.said, nodes, talk.state):
         return ""
     (kind,) = wanted
     line = _MKFS.sub(f"mkfs.{kind} {_FLAGS[kind]}", command)
-    return _FAT_ALONE.sub(rf"mkfs.{kind} {_FLAGS[kind]} \1", line)
+    if nodes & named(talk.said, talk.state) and not nodes & _efi(talk.state):
+        line = _FAT_ALONE.sub(rf"mkfs.{kind} {_FLAGS[kind]} \1", line)
+    return line
 
 
 def _other_partition(talk: Talk, command: str) -> str:
@@ -127,8 +170,15 @@ def _other_partition(talk: Talk, command: str) -> str:
         return ""
     wanted = refer(text, state, talk.topic).nodes - disks
     used = named(command, state) - disks
-    if len(wanted) != 1 or len(used) != 1 or wanted == used:
+    if (
+        len(wanted) != 1
+        or len(used) != 1
+        or wanted == used
+        or not _plain(talk.said, wanted, state, _MOUNTS)
+    ):
         return ""
+    if "mount" not in command and (wanted | used) & _efi(state):
+        return ""  # what is for firmware and what is for data are formatted differently
     (meant,), (wrote,) = wanted, used
     return re.sub(rf"{re.escape(wrote)}(?!\w)", meant, command)
 
@@ -139,7 +189,9 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     state = talk.state
     disks = {disk.path for disk in state.disks}
     wanted = refer(kept(talk.said), state, talk.topic).nodes - disks
-    if not wanted and say.agrees(talk.said):
+    if wanted and not _plain(talk.said, wanted, state, _MOUNTS):
+        return ""
+    if not wanted and say.agrees(talk.said) and scope.plain_yes(talk.said, frozenset()):
         wanted = named(talk.plan(), state) - disks
         wanted = wanted if len(wanted) == 1 else frozenset()
     keep = [
@@ -149,30 +201,45 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     return " && ".join(keep) if wanted and any(named(part, state) & wanted for part in keep) else ""
 
 
-def _esp_where_it_is(state: SystemState, command: str) -> str:
-    """The line with the place at which the EFI system partition is mounted."""
-    esps = {
+def _efi(state: SystemState) -> frozenset[str]:
+    """The EFI system partitions."""
+    return frozenset(
         disk.partition_path(part.number)
         for disk in state.disks for part in disk.partitions if part.type in EFI
-    }  # fmt: skip
+    )  # fmt: skip
+
+
+def _esp_where_it_is(state: SystemState, command: str) -> str:
+    """The line with the place at which the EFI system partition is mounted."""
+    esps = _efi(state)
     places = [mount.target.removeprefix("/mnt") for mount in state.mounts if mount.source in esps]
     return _ESP_AT.sub(rf"\g<1>{places[0]}", command) if len(places) == 1 and places[0] else ""
 
 
-def _usermod(found: re.Match[str]) -> str:
-    """A user who is there already is put into the groups."""
-    return f"usermod -aG {found[1]} {found[2]}"
+def _in_the_group(talk: Talk, command: str) -> str:
+    """A user who is there already is put into the groups, where the message speaks of that."""
+    text = talk.said.lower()
+    if not _IN_GROUP.search(text) or _NOT_IN_GROUP.search(text):
+        return ""
+    return _USERADD.sub(lambda found: f"usermod -aG {found[1]} {found[2]}", command)
 
 
-def _without_failing(state: SystemState, parts: Sequence[str]) -> str:
+def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
     """The line without the part that fails because it is done already (nothing is mounted any more), or
     because it is about one of several partitions that is not there."""
+    state = talk.state
     for place, part in enumerate(parts):
         line = " && ".join(parts[: place + 1])
         if check_command(line, state).allowed and not fails(run_command(line, state)):
             continue
         rest = [*parts[:place], *parts[place + 1 :]]
-        alone = part.startswith(("umount ", "swapoff ")) and place < len(parts) - 1
+        text = say.folded(kept(talk.said))
+        restarts, ends = (pattern.search(text) is not None for pattern in (_RESTARTS, _ENDS))
+        due = restarts != ends and parts[-1].startswith(
+            "reboot" if restarts else ("poweroff", "shutdown")
+        )
+        alone = part.startswith(("umount ", "swapoff ")) and place < len(parts) - 1 and due
         one_of = part.startswith("mkfs.") and any(other.startswith("mkfs.") for other in rest)
+        one_of = one_of and _plain(talk.said, named(" ".join(rest), state), state)
         return " && ".join(rest) if alone or one_of else ""
     return ""

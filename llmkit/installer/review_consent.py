@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
+from llmkit.installer.effects.gpt import guid
 from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
@@ -23,6 +24,7 @@ from llmkit.installer.review_history import Turn, certain, proposed, question, t
 from llmkit.installer.review_refer import (
     NOTHING,
     Refs,
+    called,
     candidates,
     live_medium,
     named,
@@ -31,6 +33,7 @@ from llmkit.installer.review_refer import (
 )
 from llmkit.installer.state import SystemState
 
+_EFI = (guid("ef00"), "ef")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty)\b", re.IGNORECASE)
 _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
@@ -146,7 +149,7 @@ class Talk:
             return Consent.ask if refs.sure else Consent.which
         if self._of_another(kept, need, nodes):
             return Consent.ask
-        if self._asks_for_more(refs, need):
+        if self._asks_for_more(refs, need) or refs.every and len(need) > 2:
             return Consent.ask
         if say.destroys(rest) and not (table and self._formats(kept, refs)):
             if self._of_nothing(rest, refs):
@@ -204,6 +207,8 @@ class Talk:
         said yes since to a question about it."""
         if need & self._holding(self.said):
             return True
+        if need <= called(self.said, self.state) or need <= self._firm:
+            return False  # it is named now, or was worked on since
         before = [turn.text for turn in self.turns if turn.user]
         if not any(need & self._holding(text) for text in before):
             return False
@@ -280,12 +285,14 @@ class Talk:
         )
         return not self._fits(every, need, nodes)
 
-    def direction(self, need: set[str], *, table: bool, new_table: bool, files: bool) -> Consent:
+    def direction(
+        self, need: set[str], *, made: set[str], table: bool, new_table: bool, files: bool
+    ) -> Consent:
         """Whether a line that formats or partitions and loses nothing is about the right disks, and
         comes where a person wished for it and neither asks nor refuses. `new_table`: all is laid out
-        anew, which is more than that a partition goes or grows (`table`). `files`: only files go."""
-        told = self._disks(named(self.said, self.state))
-        unclear = scope.hedged(self.said) and len(_own(self.state)) > 1 and not need <= told
+        anew, which is more than that a partition goes or grows (`table`). `files`: only files go. `made`: the
+        partitions that are formatted or go."""
+        unclear = len(_own(self.state)) > 1 and scope.hedged(scope.without_the_live(self.said))
         if self._only_speaks() or self._spared(need) or self._another_one(need) or unclear:
             return Consent.ask
         kept = self._kept(self.said, self.topic)
@@ -310,12 +317,15 @@ class Talk:
         if self._asks_for_more(refs, need):
             return Consent.ask
         if refs and refs.sure:
-            return Consent.given if need <= refs.disks else Consent.ask
+            fits = need <= refs.disks and self._parts_fit(refs, made)
+            return Consent.given if fits else Consent.ask
         plan = self.plan()
         if plan and say.agrees(kept) and named(plan, self.state):
-            asked = self._asked(plan).disks
-            if asked and not need <= asked:
-                return Consent.ask  # a yes to a question about another disk
+            asked_for = self._asked(plan)
+            if asked_for.disks and not (
+                need <= asked_for.disks and self._parts_fit(asked_for, made)
+            ):
+                return Consent.ask  # a yes to a question about another disk or partition
         if self._about_it(need):
             return Consent.given
         asked = self._disks(named(proposed(plan), self.state))
@@ -325,6 +335,18 @@ class Talk:
         if several and not table and not refs and need == self._partitioned():
             return Consent.given  # no other disk has anything to format
         return Consent.which if several and (refs or not self.topic) else Consent.ask
+
+    def _parts_fit(self, refs: Refs, made: set[str]) -> bool:
+        """Whether nothing but the partitions that are named is formatted or removed; where none is,
+        and where a disk is, any may be."""
+        parts = refs.nodes - {disk.path for disk in self.state.disks}
+        blank = {  # what is for firmware, and has no file system yet, goes with the others
+            disk.partition_path(part.number)
+            for disk in self.state.disks for part in disk.partitions
+            if part.type in _EFI and part.signature is None
+        }  # fmt: skip
+        made = made - blank
+        return len(parts) < len(refs.nodes) or not parts or made <= parts
 
     def _only_speaks(self) -> bool:
         """Whether the last message asks, looks or wants a plan; or counts in an order of its own."""
@@ -433,7 +455,7 @@ class Talk:
 
     def _asks_for_more(self, refs: Refs, need: set[str]) -> bool:
         """Whether every disk is to go: that is never meant lightly, and no line for one of them."""
-        return refs.every and not refs.nodes and (need != refs.disks or len(need) > 1)
+        return refs.every and not refs.nodes and need != refs.disks
 
     def _fits(self, refs: Refs, need: set[str], nodes: set[str]) -> bool:
         """Whether everything that is lost was referred to: a disk by any way, or its partitions."""

@@ -24,7 +24,7 @@ _MORE = re.compile(  # words that may mean other partitions
 _FORMATS = re.compile(r"\b(?:mkfs|(?:re)?format\w*)\b")
 _WORKS = re.compile(r"\b(?:mount|mkfs\.\w+)\b")
 _USER = re.compile(r"^(.*?\s)?useradd (?:\S+ )*([a-z_][\w.-]*)$")
-_PASSWORD = re.compile(r"\b(?:passwd|password)\b")
+_PASSWORD = re.compile(r"\b(?:passwd|passwords?|pw)\b")
 _OTHER_WISH = re.compile(
     r"\b(?:no|not|without|later|after\w*|skip|never|don'?t|expired?|locked?)\b|\?"
 )
@@ -40,7 +40,18 @@ _TO_MNT = re.compile(
 )
 _ELSEWHERE = re.compile(r"\bmount\b[^&;|]* /mnt/\S")
 _TOLD = "You asked"  # how an objection begins; a yes to it is for the line as it is
-_LOCK = re.compile(r"\block(?: \w+){0,4}\b|\bshut(?: \w+){0,2} off\b")
+_ADMIN = re.compile(r"\b(?:wheel|sudo\w*|admin\w*)\b")
+_WITH_PASSWORD = re.compile(
+    r"\b(?:with|and|plus|set|give|gets?)(?: set| give)?(?: (?:an?|the|her|his|my|their|it|him|them))* "
+    r"(?:password|passwd|pw)(?: for (?:it|her|him|them))?(?: too| please| also| as well)?\W*$"
+)
+_WITH_FSTAB = re.compile(
+    r"\b(?:and|with|plus|then)(?: (?:write|make|generate|create|do))?(?: (?:the|an?|its))? fstab\W*$|"
+    r"\bfstab (?:too|as well|also)\W*$|\b(?:and|\+|then|,) ?genfstab\W*$|^rsync,? genfstab\W*$"
+)
+_LOCK = re.compile(
+    r"(?<!num )(?<!caps )\block (?:it|that|root|the (?:root )?(?:account|login|user|password))\b"
+)
 _PASSWD = re.compile(r"\bpasswd ([a-z_][\w.-]*)$")
 
 
@@ -71,21 +82,31 @@ def only_to_mnt(command: str) -> str:
     return " && ".join(kept_parts) if any(p.startswith("mount ") for p in kept_parts) else ""
 
 
+def _without_wheel(text: str, name: str) -> bool:
+    """Whether a message says of this one user that it is not to be in wheel, and of no other."""
+    found = _NO_WHEEL.search(text)
+    if found is None or "?" in text or len(_ADMIN.findall(text)) != 1:
+        return False
+    whose = re.match(r" for (\w+)", text[found.end() :])
+    return whose is None or whose[1] == name
+
+
 def completed(talk: Talk, command: str) -> tuple[str, str]:
     """What the message asks for beside what the line does, and the line with it."""
     text = say.folded(kept(talk.said))
     user = _USER.match(command)
-    if user and _NO_WHEEL.search(talk.said.lower()) and _WHEEL.search(command):
+    if user and _WHEEL.search(command) and _without_wheel(talk.said.lower(), user[2].lower()):
         return "You said: not in wheel", _WHEEL.sub(" ", command)
     if _OTHER_WISH.search(talk.said.lower()):
         return "", ""
-    if user and "passwd" not in command and _PASSWORD.search(text):
+    if user and "passwd" not in command and _WITH_PASSWORD.search(text):
         return f"{_TOLD} for a password, too", f"{command} && {user[1] or ''}passwd {user[2]}"
-    if _COPY.match(command) and "fstab" in text:
+    if _COPY.match(command) and _WITH_FSTAB.search(text):
         return f"{_TOLD} for the fstab, too", f"{command} && genfstab -U /mnt >> /mnt/etc/fstab"
     plan = talk.plan()
     agreed = plan and say.agrees(talk.said) and not plan.startswith(_TOLD)
     asked = text if _LOCK.search(text) else plan.lower() if agreed else ""
-    if _LOCK.search(asked) and _PASSWD.search(command):
+    plain = not _PASSWORD.search(text) and not (agreed and re.search(r"\bor\b", plan))
+    if _LOCK.search(asked) and plain and _PASSWD.search(command):
         return f"{_TOLD} to lock it", _PASSWD.sub(r"passwd -l \1", command)
     return "", ""

@@ -1,6 +1,6 @@
 """Does a line set the language, keymap and time zone that the person named, in whatever words?
 
-    misplaced(talk, command)     # "You spoke of turkish, and this has hu_HU"; "": nothing is wrong
+    misplaced(talk, command)     # "You spoke of tr_TR, and this has hu_HU"; "": nothing is wrong
     corrected(talk, command)     # the line with what was meant, the likeliest first
 
 `review_copied` compares what is written alike (tr_TR and tr_TR); this knows that Turkey is
@@ -16,22 +16,35 @@ from llmkit.installer import places
 from llmkit.installer import review_words as say
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_step import kept
-from llmkit.installer.zones import exists
+from llmkit.installer.zones import ZONES, exists
 
 _LOCALE = re.compile(r"(?<![\w-])[a-z]{2,3}_[A-Z]{2}(?=[.@]UTF-8|\b)")
 _KEYMAP = re.compile(r"(KEYMAP=|\bloadkeys +|\bset-keymap +)(['\"]?)([^\s'\"|&;>]+)")
-_KEYBOARD = re.compile(r"\b(?:keyboard|keys?|keymap|layout|type|typing)\b")
 _GLUED = re.compile(r"^loadkeys?(?=[a-z])(?!s )")
 _ZONE = re.compile(
     r"(\bln (?:-\w+ )*(?:/mnt)?/usr/share/zoneinfo/|\bset-timezone +)(.*?)"
     r"(?=['\"]? *(?:/\S*localtime|&&|;|$))"
 )
 _WRITTEN = re.compile(
-    r"(?<![\w/.-])(?:africa|america|asia|atlantic|australia|europe|pacific)/\w", re.I
+    r"(?<![\w/.-])(?:africa|america|asia|atlantic|australia|europe|pacific)/\w[\w/+-]*\w",
+    re.IGNORECASE,
 )
 _KEYS = re.compile(  # names of keymaps that are no words
     r"(?<![\w-])(?:[a-z]{2}(?:_[a-z]{2})?-(?:latin\d+|qwerty|qwertz|abnt2|utf|cy|nodeadkeys|bepo|mac)|"
-    r"dvorak|colemak|bepo|br-abnt2|jp106|pl[12]|hu101|trq|trf|slovene|croat|ruwin\w*|bg_\w+(?:-utf8)?|de_ch-latin1|fr_ch-latin1)(?![\w-])"
+    r"dvorak|colemak|bepo|jp106|pl[12]|hu101|trq|trf|slovene|croat|ruwin\w*|bg_\w+(?:-utf8)?)(?![\w-])"
+)
+_KEYBOARD = re.compile(r"\b(?:keyboards?|keys?|keymap|layout|type|typing)\b")
+_TEXTS = re.compile(r"\b(?:lang\w*|locales?|texts?|system|speaks?|messages?|both|everything|all)\b")
+_ASIDE = re.compile(  # what is named is not what is wanted, or not only that
+    r"\b(?:friends?|boss|wife|husband|son|daughter|colleagues?|lives|behind|ahead|minus|apart|except\w*|besides|"
+    r"although|though|but|avoid|instead|hostname|called|named|not|no|never|anywhere|hours?|now|was|were|screen|"
+    r"fix|default|second|also|additional|as well|why|once|tried|says?|said|from)\b"
+)
+_NO_ZONE = re.compile(  # a zone by another name, or a city that is not the famous one
+    r"\b(?:utc|gmt|cest|cet|est|edt|pst|pdt|mst|cst|eastern|central|mountain|pacific)\b|"
+    r"\b(?:alabama|arizona|arkansas|colorado|connecticut|florida|georgia|idaho|illinois|iowa|kansas|kentucky|"
+    r"louisiana|maine|maryland|massachusetts|michigan|minnesota|mississippi|missouri|montana|nebraska|nevada|"
+    r"ohio|oklahoma|ontario|oregon|pennsylvania|tennessee|texas|utah|vermont|virginia|wisconsin|wyoming)\b"
 )
 
 
@@ -41,69 +54,102 @@ def misplaced(talk: Talk, command: str) -> str:
     if glued:
         return f"There is no program {command.split()[0]}"
     text = _named(talk)
-    wanted = _wanted(text)
+    wanted = _language(text)
     for locale in _LOCALE.findall(command):
         if not _typed(text, locale) and not wanted.fits(locale):
-            return f"You spoke of {_names(wanted)}, and this has {locale}"
+            return f"You spoke of {' and '.join(wanted.best())}, and this has {locale}"
     keys = _KEYS.findall(text.lower())
     for _, _, keymap in _KEYMAP.findall(command):
-        if keys:
-            if keymap.lower() not in keys and not (
-                text != kept(talk.said) and _typed(text, keymap)
-            ):
-                return f"You named the keymap {keys[0]}, and this has {keymap}"
-        elif not _typed(text, keymap) and not _keymap_fits(wanted, keymap):
-            return f"You spoke of {_names(wanted)}, and this has the keymap {keymap}"
+        if _typed(text, keymap):
+            continue
+        if keys and keymap.lower() not in keys:
+            return f"You named the keymap {keys[0]}, and this has {keymap}"
+        if not keys and not _keymap_fits(text, keymap):
+            meant = " and ".join(places.locales(text).best())
+            return f"You spoke of {meant}, and this has the keymap {keymap}"
     found = _ZONE.search(command)
     if found and not exists(found[2].strip()):
         return f"There is no time zone {found[2].strip()}"
-    if found and not _WRITTEN.search(text):
-        meant = places.zones(text)
-        zone = found[2].strip()
-        if meant and zone not in meant:
-            return f"You named a place in the zone {sorted(meant)[0]}, and this has {zone}"
+    if found:
+        meant_zones = _zones(text)
+        if meant_zones and found[2].strip() not in meant_zones:
+            first = min(meant_zones, key=_first)
+            return f"You named a place in the zone {first}, and this has {found[2].strip()}"
     return ""
 
 
 def corrected(talk: Talk, command: str) -> Iterator[str]:
     """Lines with another locale, keymap or zone in the place of what does not fit."""
     text = _named(talk)
-    wanted = _wanted(text)
+    wanted = _language(text)
     line = command
-    wrong = [one for one in _LOCALE.findall(command) if not wanted.fits(one)]
     best = wanted.best()
-    if wrong and best:
+    if best:
         line = _LOCALE.sub(lambda m: m[0] if wanted.fits(m[0]) else best[0], line)
     keys = _KEYS.findall(text.lower())
-    maps = [one for one in wanted.keymaps() if "*" not in one]
+    maps = [one for one in _keymaps(text) if "*" not in one]
     if keys or maps:
         line = _GLUED.sub("loadkeys ", line)
     found = _KEYMAP.search(line)
-    if found and keys and found[3].lower() not in keys:
-        line = _with(found, 3, keys[0])
-    elif found and maps and not keys and not _keymap_fits(wanted, found[3]):
-        line = _with(found, 3, maps[0])
+    if found and not _typed(text, found[3]):
+        if len(keys) == 1 and found[3].lower() not in keys:
+            line = _with(found, 3, keys[0])
+        elif maps and not keys and not _keymap_fits(text, found[3]):
+            line = _with(found, 3, maps[0])
     zone = _ZONE.search(line)
-    written = re.findall(r"(?<![\w/])[A-Z]\w+/[A-Z][\w/+-]*\w", text)
-    if zone:
-        meant = [one for one in written if exists(one)] or sorted(places.zones(text), key=_first)
+    written = {one.lower() for one in _WRITTEN.findall(text)}
+    if zone and len(written) < 2:
+        meant = [one for one in ZONES if one.lower() in written] or sorted(_zones(text), key=_first)
         for one in meant[:3]:
             yield _with(zone, 2, one)
     if line != command:
         yield line
 
 
-def _wanted(text: str) -> places.Wanted:
-    """The languages of a text; where it speaks of a keyboard, too, a country may belong to that."""
+def _language(text: str) -> places.Wanted:
+    """What a text says of the language of the system; where it speaks of a keyboard, a country may
+    belong to that, and the language, too."""
+    plain = text.lower()
     wanted = places.locales(text)
-    if wanted.languages and _KEYBOARD.search(text.lower()):
+    keyboard = _KEYBOARD.search(plain) is not None
+    if _ASIDE.search(plain) or keyboard and not _TEXTS.search(plain):
+        return places.Wanted(frozenset(), frozenset())
+    if wanted.languages and keyboard:
         return places.Wanted(wanted.languages, frozenset())
     return wanted
 
 
+def _keymaps(text: str) -> tuple[str, ...]:
+    """The keymaps of the languages and countries of a text, those of the languages first."""
+    if _ASIDE.search(text.lower()):
+        return ()
+    wanted = places.locales(text)
+    alone = (
+        places.Wanted(wanted.languages, frozenset()),
+        places.Wanted(frozenset(), wanted.countries),
+    )
+    return tuple(dict.fromkeys(one for some in alone for one in some.keymaps()))
+
+
+def _keymap_fits(text: str, keymap: str) -> bool:
+    maps, name = _keymaps(text), keymap.lower()
+    return not maps or any(
+        name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower()
+        for one in maps
+    )
+
+
+def _zones(text: str) -> frozenset[str]:
+    """The zones of a text's places; none where they may be named for something else."""
+    plain = text.lower()
+    if _WRITTEN.search(text) or _NO_ZONE.search(plain) or _ASIDE.search(plain):
+        return frozenset()
+    return places.zones(text)
+
+
 def _first(zone: str) -> tuple[bool, bool, str]:
     """Names of today before older ones, and before those without an area."""
-    return "/" not in zone, zone in ("Europe/Kiev", "Asia/Istanbul", "Asia/Calcutta"), zone
+    return "/" not in zone, zone in places.OLD, zone
 
 
 def _with(found: re.Match[str], group: int, value: str) -> str:
@@ -123,16 +169,3 @@ def _named(talk: Talk) -> str:
 def _typed(text: str, value: str) -> bool:
     """Whether a value stands in the text as it is."""
     return re.search(rf"(?<![\w-]){re.escape(value.lower())}(?![\w-])", text.lower()) is not None
-
-
-def _keymap_fits(wanted: places.Wanted, keymap: str) -> bool:
-    maps = wanted.keymaps()
-    name = keymap.lower()
-    return not maps or any(
-        name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower()
-        for one in maps
-    )
-
-
-def _names(wanted: places.Wanted) -> str:
-    return " and ".join(wanted.best()) or "another language"

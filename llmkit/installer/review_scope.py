@@ -27,6 +27,10 @@ _HEDGES = re.compile(
     r"\b(?:that|which|where|who)(?:'s)?(?: \S+){0,2} (?:isn't|is not|ain't|not|has no|hasn't|doesn't)\b|"
     # not sure, not all, another word for it
     r"\b(?:just |only )?one of (?:them|the two|the three|these|those)\b|\b\d+ ?(?:%|per ?cent\b)|\bas in\b|"
+    # it happened, or may
+    r"\b(?:i|you|we|he|she|someone|somebody)(?: have| had|'ve| just| already| once)* "
+    r"(?:erased|wiped|formatted|partitioned|deleted)\b(?! (?:it|them|that) (?:now|too)\b)|"
+    r"\bas soon as\b|\bisnt to be\b|\bshould \w+ (?:be|turn out|prove|fail)\b|\bwait,? |"
     # on a condition
     r"\b(?:as long as|so long as|provided|providing|assuming|on (?:the )?condition|supposing)\b|"
     rf"\b{_DELETES} (?:the rest|the others|everything else|all else|all (?:of )?the others?)\b|"
@@ -155,14 +159,19 @@ _HOLDS = re.compile(
     r"(?:\w+ ){0,2}?(?:my|our|his|her|their|mine)\b"
 )
 _STAYS = re.compile(
-    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:stays?|remains?|must stay|"
+    r"(?:^|[.;,!:] ?|\b(?:and|but) )([^.;,!:]{2,40}?) (?:stays?|remains?|must stay|aside|"
+    r"excluded|exempt|survives?|shall (?:live|stay)|belongs|"
+    r"is (?:sacred|holy|precious|reserved|taboo|off|windows|"
+    r"the backup|still needed)|"
     r"(?:is|are) (?:to be )?(?:kept|spared|left alone|safe|off limits))\b(?! (?:to|for) )"
 )
 _SPARES = re.compile(
-    r"\b(?:spare|keep|don'?t (?:touch|erase|wipe|format)|do not (?:touch|erase|wipe|format)|hands off|"
+    r"\b(?:spare|keep|avoid|exclude|ignore|away from|far from|clear of|minus|"
+    r"let(?= \S+ (?:\S+ )?(?:be|live|alone)\b)|"
+    r"don'?t (?:touch|erase|wipe|format)|do not (?:touch|erase|wipe|format)|hands off|"
     r"(?:is|are|was)(?: not|n'?t)|ain'?t|other than|apart from|besides|(?<!why )(?<!do )not|"
     r"(?:everything|anything|all) (?:but|except)) (?:the |my )?([^.;,!:]{2,40}?)"
-    r"(?=[.;,!:]|$| (?:and|but|alone|as|may|can|safe)\b)"
+    r"(?=[.;,!:]|$| (?:and|but|alone|as|may|can|safe|be|live|then)\b)"
 )
 _TO_OTHER = re.compile(
     r"\b(?:use|take|wipe|erase|partition|format|prepare|go with|install (?:on|to)|on|to) the other\b(?!s)"
@@ -274,6 +283,15 @@ def of_two(text: str) -> int | None:
 def wants_the_other(text: str) -> bool:
     """Whether a text asks for a deed on "the other" disk."""
     return _TO_OTHER.search(say.folded(text)) is not None
+
+
+def without_the_live(text: str) -> str:
+    """A text without "…, the one that isn't the live stick": that holds nothing back."""
+    return re.sub(
+        r"\b(?:the one )?(?:that|which)(?: is not|'s not| isn'?t) (?:the |a )?"
+        r"(?:live|boot\w*|install\w*)\b[^.;,]*",
+        " ", text, flags=re.IGNORECASE,
+    )  # fmt: skip
 
 
 def of_the_live(text: str) -> bool:
