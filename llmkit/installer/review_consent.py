@@ -316,6 +316,8 @@ class Talk:
                 return Consent.ask
         if self._asks_for_more(refs, need):
             return Consent.ask
+        if self._of_another(kept, need, made):
+            return Consent.ask
         if refs and refs.sure:
             fits = need <= refs.disks and self._parts_fit(refs, made)
             return Consent.given if fits else Consent.ask

@@ -23,6 +23,11 @@ from llmkit.installer.state import SystemState
 
 _KIND = re.compile(r"(?<![\w.-])(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)(?![\w-]|\.\w)")
 _FAT = re.compile(r"\b(?:efi|esp|boot|v?fat\w*)\b")
+_ESP = re.compile(r"\b(?:the|my|that|this) (?:esp|efi)\b|\b(?:esp|efi|boot) part(?:ition)?\b")
+_MORE_THAN_ESP = re.compile(
+    r"\b(?:root|both|all|home|swap|system|rest|others?|and|then|plus|except|but|two|three|data|second|ext[234]|"
+    r"btrfs|xfs|f2fs)\b|[,+&]"
+)
 _KNOWN = ("ext4", "ext3", "ext2", "btrfs", "f2fs")
 _PLACED = re.compile(r"\w[\w.]*|/\w[\w/]*|(?<!\S)/(?!\S)")
 _DROPPED = re.compile(  # a kind that is named to say that it is not meant
@@ -86,6 +91,10 @@ def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     """Whether file systems are of other kinds than those that the person named."""
     data = {node: kind for node, kind in made.items() if _KIND.fullmatch(kind)}
     text = kept(talk.said)
+    if made and _ESP.search(say.folded(text)) and not _MORE_THAN_ESP.search(say.folded(text)):
+        esps = {node for node, role in _roles(after).items() if role == "efi"}
+        if esps and not esps & set(made):
+            return True  # the EFI partition was asked for
     if not data:
         return len(made) == 1 and bool(kinds(text)) and not _FAT.search(say.folded(text))
     said = kinds(text) or _kind_before(talk)
