@@ -62,6 +62,10 @@ MENDED = [
     (LAID, (*LAID_TALK, "ext4 for vda2 please"), "mkfs.fat -F32 /dev/vda2", "mkfs.ext4 -F /dev/vda2"),
     (DONE, ("second partition to /mnt",), BOTH, "mount /dev/vda2 /mnt"),
     (DONE, ("the ext4 partition at /mnt",), BOTH, "mount /dev/vda2 /mnt"),
+    (DONE, ("mount partition two on /mnt",), BOTH, "mount /dev/vda2 /mnt"),
+    (DONE, ("it isn't mounted after all. mount the root partition at /mnt",), BOTH, "mount /dev/vda2 /mnt"),
+    (ROOT_ON, ("partition one belongs at /mnt/boot/efi",), "mount --mkdir /dev/vda2 /mnt/boot/efi",
+     "mount --mkdir /dev/vda1 /mnt/boot/efi"),
     (ROOT_ON, ("partition 1 at /mnt/boot",), "mount --mkdir /dev/vda2 /mnt/boot",
      "mount --mkdir /dev/vda1 /mnt/boot"),
     # what is done already

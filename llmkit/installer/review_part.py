@@ -19,7 +19,7 @@ from llmkit.installer.review_step import kept
 
 _MORE = re.compile(  # words that may mean other partitions
     r"\b(?:all|both|esp|efi|boot|rest|every\w*|and|three|two|swap|also|then|plus|home|them|with|anything|"
-    r"install\w*|v?fat\w*|set ?up|ready|prepare|others?)\b|[,+&]"
+    r"install\w*|v?fat\w*|set ?up|ready|prepare|others?)\b|[+&]"
 )
 _FORMATS = re.compile(r"\b(?:mkfs|(?:re)?format\w*)\b")
 _WORKS = re.compile(r"\b(?:mount|mkfs\.\w+)\b")
@@ -64,7 +64,7 @@ def too_much(talk: Talk, command: str) -> str:
     text = kept(talk.said)
     refs = refer(text, state, talk.topic)
     used = named(command, state) - disks
-    plain = _COUNTED.sub(" ", say.folded(text).replace("/dev/", ""))
+    plain = _COUNTED.sub(" ", say.folded(text).replace("/dev/", "").replace("after all", ""))
     if _MORE.search(plain) or "mkfs" not in command and _FORMATS.search(plain):
         return ""
     if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):

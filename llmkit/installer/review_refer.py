@@ -65,8 +65,10 @@ _OTHER = re.compile(
 )
 _PART = re.compile(
     r"(?<![\w/])(?:p|part(?:ition)?s? ?(?:no\.? ?|number ?|#)?)(\d{1,2})(?![\w.])|"
-    r"\b(first|1st|second|2nd|third|3rd|fourth|last) part(?:ition)?\b"
+    r"\b(first|1st|second|2nd|third|3rd|fourth|last) part(?:ition)?\b|"
+    r"\bpart(?:ition)? (?:number |no\.? )?(one|two|three|four)\b"
 )
+_COUNT = {"one": 1, "two": 2, "three": 3, "four": 4}
 _KINDS: tuple[tuple[re.Pattern[str], Callable[[Disk], bool]], ...] = (
     (re.compile(r"\b(?:nvme|nvm|nmve|nvem|m\.?2|pcie)\b"), lambda d: d.name.startswith("nvme")),
     (re.compile(r"\b(?:usb|stick|thumb ?drive|pen ?drive|flash drive|external|portable)\b"),
@@ -285,7 +287,8 @@ def _partitions(plain: str, state: SystemState, disks: frozenset[str]) -> frozen
     if not own and len(candidates(state)) == 1:
         own = candidates(state)
     found = set()
-    for number, rank in _PART.findall(plain):
+    for number, rank, word in _PART.findall(plain):
+        number = number or str(_COUNT.get(word, ""))
         for disk in own:
             for place, part in enumerate(disk.partitions):
                 last = place == len(disk.partitions) - 1
