@@ -68,19 +68,12 @@ def move(file: str, show: bool) -> None:
             if domain.check(state, wrong).danger != "destructive":
                 continue
             found = objection(domain, state, row["messages"], wrong)
-            better = getattr(found, "better", "")
-            if found is None:
-                kind = "passes"
-            elif better:
-                kind = (
-                    "put right"
-                    if domain.same(
-                        domain.apply(state, better).state, domain.apply(state, right).state
-                    )
-                    else "put otherwise"
-                )
+            better = "" if found is None else found.better
+            if better:
+                ends = (domain.apply(state, line).state for line in (better, right))
+                kind = "put right" if domain.same(*ends) else "put otherwise"
             else:
-                kind = "asked about"
+                kind = "passes" if found is None else "asked about"
             counts[kind] += 1
             if show and kind in ("passes", "put otherwise"):
                 print(

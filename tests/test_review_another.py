@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.domain import Objection, get_domain, objection
+from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 from tests.test_review import FREE, ONE, TWO, ZAP, machine, talk
@@ -355,6 +356,27 @@ ASKED = [
 def test_another_disk_is_asked_about(state: SystemState, said: tuple[str, ...], line: str) -> None:
     """Lines that passed before, found by moving the corpus's commands to another disk."""
     assert against(state, said, line) is not None
+
+
+def test_what_was_worked_on_is_known_whatever_is_asked_first() -> None:
+    """The system disk is the one that a command made, also when nobody has asked for the topic yet."""
+    said = (
+        "partition vda",
+        f"$ {VDA_ZAP}",
+        "lsblk on vdb",
+        "$ lsblk /dev/vdb",
+        "the system disk: ext4",
+    )
+    state = run_command(f"{VDA_ZAP} && {VDB_ZAP}", PAIR).state
+    need, made = {"/dev/vdb"}, {"/dev/vdb2"}
+    fresh, asked = Talk(talk(*said), state), Talk(talk(*said), state)
+    assert asked.topic
+    answers = [
+        one.direction(need, made=made, table=False, new_table=False, files=False)
+        for one in (fresh, asked)
+    ]
+    assert answers == [Consent.ask, Consent.ask]
+    assert fresh.firm == {"/dev/vda"} and Talk(talk(*said), state).firm == {"/dev/vda"}
 
 
 def test_a_yes_gives_up_what_was_to_be_kept() -> None:

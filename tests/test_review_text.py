@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmkit.domain import get_domain, untrue
 from llmkit.installer.state import SystemState
@@ -42,6 +44,14 @@ def test_what_is_not_so_is_not_said(state: SystemState, said: str, text: str, in
 def test_what_may_be_so_is_let_through(state: SystemState, said: str, text: str) -> None:
     """Partitions to come, what the person named, sizes as they are."""
     assert untrue(get_domain("installer"), state, talk(said), text) == ""
+
+
+@given(st.text(max_size=200), st.sampled_from((USER, DONE, PAIR, TWO)))
+def test_any_text_may_be_read(text: str, state: SystemState) -> None:
+    """No text is too odd, nor a number in it too long; what is wrong is told in a sentence."""
+    for said in (text, f"there is no {text}.", f"/dev/{text} ({'9' * 400}G)"):
+        found = untrue(get_domain("installer"), state, talk("and?"), said)
+        assert found == "" or found.endswith(". What shall I do?")
 
 
 def test_a_domain_without_a_word_on_texts_lets_all_through() -> None:

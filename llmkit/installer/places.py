@@ -261,7 +261,7 @@ class Wanted:
 def locales(text: str) -> Wanted:
     """The languages and countries that a text names."""
     names, _, _ = _tables()
-    heard = set(_heard(text, frozenset(names)))
+    heard = set(_heard(text, _known("settings")))
     languages = {names[name][1:] for name in heard if names[name][0] == "L"}
     countries = {names[name][1:] for name in heard if names[name][0] == "C"}
     return Wanted(frozenset(languages), frozenset(countries))
@@ -270,10 +270,10 @@ def locales(text: str) -> Wanted:
 def zones(text: str) -> frozenset[str]:
     """The time zones of the cities that a text names, else of the countries; empty where it names none."""
     cities, countries, times = _zone_tables()
-    heard = set(_heard(text, frozenset(cities)))
+    heard = set(_heard(text, _known("cities")))
     if heard:
         return frozenset(zone for name in heard for zone in cities[name])
-    heard = set(_heard(text, frozenset(countries)))
+    heard = set(_heard(text, _known("countries")))
     found = {zone for name in heard for zone in countries[name]}
     found |= {times[name] for name in times if f"{name} time" in text.lower()}
     return frozenset(found)
@@ -331,8 +331,15 @@ def _tables() -> tuple[dict[str, str], dict[str, tuple[str, ...]], dict[str, tup
         where[code], keys[code] = countries, keymaps
     for code, said, _, _ in _rows(_COUNTRIES):
         names |= {name: f"C{code}" for name in said if name not in names}
-    names["flemish"] = "Lnl"
     return names, where, keys
+
+
+@lru_cache(maxsize=3)
+def _known(what: str) -> frozenset[str]:
+    """The names of languages and countries (settings), cities, or countries."""
+    cities, countries, _ = _zone_tables()
+    known = {"settings": set(_tables()[0]), "cities": set(cities), "countries": set(countries)}
+    return frozenset(known[what])
 
 
 @lru_cache(maxsize=1)

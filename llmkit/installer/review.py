@@ -60,35 +60,21 @@ def objection(
     """
     command = command.strip()
     try:
-        found = _objection(state, messages, command, True)
+        if any(len(m.get("content") or "") > _LONGEST for m in messages if m.get("role") == "user"):
+            return Objection("That message is too long for me to be sure what you want.", False)
+        talk = Talk(messages, state)
+        found = _objection(talk, command)
+        if found is not None and found.kind != "which":
+            line = better(talk, command, lambda line: _objection(talk, line) is None)
+            if line:
+                return replace(found, kind="against", better=line)
     except Exception:  # as the guard does: a bug here must not let a line through
         return Objection(_UNKNOWN, True)
-    if found is None or found.kind == "which":
-        return found if found is None or confirm else None
-    better = _better(state, messages, command)
-    if better:
-        return replace(found, kind="against", better=better)
-    return found if confirm or found.kind == "against" else None
+    return found if found is None or confirm or found.kind == "against" else None
 
 
-def _better(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> str:
-    """A line near this one that is what was asked for, and that passes; "" when none is known."""
-    try:
-        return better(
-            Talk(messages, state),
-            command,
-            lambda line: _objection(state, messages, line, True) is None,
-        )
-    except Exception:
-        return ""
-
-
-def _objection(
-    state: SystemState, messages: Sequence[Mapping[str, str]], command: str, confirm: bool
-) -> Objection | None:
-    if any(len(m.get("content") or "") > _LONGEST for m in messages if m.get("role") == "user"):
-        return Objection("That message is too long for me to be sure what you want.", False)
-    talk = Talk(messages, state)
+def _objection(talk: Talk, command: str) -> Objection | None:
+    state = talk.state
     absent = other_device(talk.said, command, state)
     if absent:
         return Objection(absent, False)
@@ -110,7 +96,7 @@ def _objection(
     )
     if miss:
         return _other_step(talk, outcome, command, f"{miss}. ")
-    if not confirm or verdict.danger == "read":
+    if verdict.danger == "read":
         return None
     try:
         return _consent(talk, verdict, outcome, command)

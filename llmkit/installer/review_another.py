@@ -25,8 +25,8 @@ from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
 from llmkit.installer.review_part import completed, only_to_mnt
 from llmkit.installer.review_places import corrected
-from llmkit.installer.review_refer import called, named, refer
-from llmkit.installer.review_step import EFI, kept, kinds
+from llmkit.installer.review_refer import called, efi, named, refer
+from llmkit.installer.review_step import kept, kinds
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
@@ -51,9 +51,7 @@ _PLAIN = frozenset(  # words that turn no request around; the words of what is m
     "all of that this one is free empty blank new fresh table gpt msdos mbr efi esp boot root swap home "
     "partitions single two layout standard usual default from start end flag type file filesystem "
     "filesystems systems fs kind ready clean slate ext2 ext3 ext4 btrfs xfs f2fs fat fat32 vfat gets get its "
-    "should may be made mkfs second third first last number "
-    "part p"
-    .split()
+    "should may be made mkfs second third first last number part p".split()
 )  # fmt: skip
 _MOUNTS = frozenset("mount attach hang goes go belongs under over mnt".split())
 _SIZE = re.compile(r"[+:]?\d[\w.:+%]*")
@@ -96,7 +94,7 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
     yield _in_the_group(talk, command)
     if len(parts) > 1:
         yield _only_named(talk, parts)
-        yield only_to_mnt(command)
+        yield only_to_mnt(parts)
         yield _without_failing(talk, parts)
 
 
@@ -156,7 +154,7 @@ def _other_kind(talk: Talk, command: str) -> str:
         return ""
     (kind,) = wanted
     line = _MKFS.sub(f"mkfs.{kind} {_FLAGS[kind]}", command)
-    if nodes & named(talk.said, talk.state) and not nodes & _efi(talk.state):
+    if nodes & named(talk.said, talk.state) and not nodes & efi(talk.state):
         line = _FAT_ALONE.sub(rf"mkfs.{kind} {_FLAGS[kind]} \1", line)
     return line
 
@@ -177,7 +175,7 @@ def _other_partition(talk: Talk, command: str) -> str:
         or not _plain(talk.said, wanted, state, _MOUNTS)
     ):
         return ""
-    if "mount" not in command and (wanted | used) & _efi(state):
+    if "mount" not in command and (wanted | used) & efi(state):
         return ""  # what is for firmware and what is for data are formatted differently
     (meant,), (wrote,) = wanted, used
     return re.sub(rf"{re.escape(wrote)}(?!\w)", meant, command)
@@ -201,17 +199,9 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     return " && ".join(keep) if wanted and any(named(part, state) & wanted for part in keep) else ""
 
 
-def _efi(state: SystemState) -> frozenset[str]:
-    """The EFI system partitions."""
-    return frozenset(
-        disk.partition_path(part.number)
-        for disk in state.disks for part in disk.partitions if part.type in EFI
-    )  # fmt: skip
-
-
 def _esp_where_it_is(state: SystemState, command: str) -> str:
     """The line with the place at which the EFI system partition is mounted."""
-    esps = _efi(state)
+    esps = efi(state)
     places = [mount.target.removeprefix("/mnt") for mount in state.mounts if mount.source in esps]
     return _ESP_AT.sub(rf"\g<1>{places[0]}", command) if len(places) == 1 and places[0] else ""
 

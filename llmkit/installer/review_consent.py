@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
-from llmkit.installer.effects.gpt import guid
 from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
@@ -26,6 +25,7 @@ from llmkit.installer.review_refer import (
     Refs,
     called,
     candidates,
+    efi,
     live_medium,
     named,
     ranks,
@@ -33,7 +33,6 @@ from llmkit.installer.review_refer import (
 )
 from llmkit.installer.state import SystemState
 
-_EFI = (guid("ef00"), "ef")
 _USES = re.compile(r"\b(?:use|take|go with|lost|gone|empty)\b", re.IGNORECASE)
 _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
@@ -67,7 +66,7 @@ class Talk:
         own = candidates(state)
         self._only = frozenset((own[0].path,)) if len(own) == 1 else frozenset()
         self._topic: frozenset[str] | None = None
-        self._firm: frozenset[str] = frozenset()  # the disks that a command last worked on
+        self._firm: frozenset[str] = frozenset()  # made with the topic
 
     # What the conversation is about
 
@@ -77,6 +76,13 @@ class Talk:
         if self._topic is None:
             self._topic = self._about()
         return self._topic or self._only
+
+    @property
+    def firm(self) -> frozenset[str]:
+        """Paths of the disks that a command last worked on."""
+        if self._topic is None:
+            self._topic = self._about()
+        return self._firm
 
     def _about(self) -> frozenset[str]:
         topic: frozenset[str] = frozenset()
@@ -108,7 +114,7 @@ class Talk:
 
     def _about_it(self, need: set[str]) -> bool:
         """Whether the conversation is about these disks, or works on them."""
-        return need <= self.topic or (bool(need) and need <= self._firm)
+        return need <= self.topic or (bool(need) and need <= self.firm)
 
     def _proposed(self, text: str) -> frozenset[str]:
         """The disks that an assistant's text is about, when it does not leave a choice."""
@@ -194,20 +200,24 @@ class Talk:
             return not pairs or need != {pairs[-1][place]}
         if scope.wants_the_other(self.said) and need & self._disks(named(self.said, self.state)):
             return True
-        return scope.of_the_system(self.said) and bool(self._firm) and not need <= self._firm
+        return scope.of_the_system(self.said) and bool(self.firm) and not need <= self.firm
 
     def _in_turn(self, text: str) -> list[str]:
         """The disks that a text names, in its order."""
-        plain = text.lower()
-        disks = [disk for disk in candidates(self.state) if disk.path in named(text, self.state)]
-        return [disk.path for disk in sorted(disks, key=lambda disk: plain.find(disk.name))]
+        plain, nodes = text.lower(), named(text, self.state)
+        places = {
+            disk.path: found.start()
+            for disk in candidates(self.state)
+            if disk.path in nodes and (found := re.search(rf"\b{re.escape(disk.name)}\b", plain))
+        }
+        return sorted(places, key=places.__getitem__)
 
     def _spared(self, need: set[str]) -> bool:
         """Whether the person said that one of these disks holds something or stays as it is, and has not
         said yes since to a question about it."""
         if need & self._holding(self.said):
             return True
-        if need <= called(self.said, self.state) or need <= self._firm:
+        if need <= called(self.said, self.state) or need <= self.firm:
             return False  # it is named now, or was worked on since
         before = [turn.text for turn in self.turns if turn.user]
         if not any(need & self._holding(text) for text in before):
@@ -247,7 +257,7 @@ class Talk:
             return True
         last = [turn for turn in self.turns if not turn.ran][-2:]
         told = [turn.text for turn in last if not turn.user]
-        return bool(told) and live_medium(told[-1], self.state) and not self._firm
+        return bool(told) and live_medium(told[-1], self.state) and not self.firm
 
     def _contradicts(self, kept: str, refs: Refs) -> bool:
         """Whether a yes describes another disk than the question did."""
@@ -309,7 +319,7 @@ class Talk:
         elif not wish.sets_up(rest):
             if wish.looks(kept):
                 return Consent.ask
-            going = files or self._firm or self._wished_before() or self._agreed(kept, need)
+            going = files or self.firm or self._wished_before() or self._agreed(kept, need)
             if not (going and self._goes_on(rest)):
                 return Consent.ask
             if new_table and self._of_parts(refs):
@@ -342,12 +352,7 @@ class Talk:
         """Whether nothing but the partitions that are named is formatted or removed; where none is,
         and where a disk is, any may be."""
         parts = refs.nodes - {disk.path for disk in self.state.disks}
-        blank = {  # what is for firmware, and has no file system yet, goes with the others
-            disk.partition_path(part.number)
-            for disk in self.state.disks for part in disk.partitions
-            if part.type in _EFI and part.signature is None
-        }  # fmt: skip
-        made = made - blank
+        made = made - efi(self.state, blank=True)  # it goes with the others
         return len(parts) < len(refs.nodes) or not parts or made <= parts
 
     def _only_speaks(self) -> bool:
@@ -360,12 +365,9 @@ class Talk:
     def _in_order(self) -> bool:
         """Whether the assistant's last text names disks in the machine's order, so that a "second of
         those" is the second by both."""
-        told = [turn.text.lower() for turn in self.turns if not turn.user and not turn.ran][-1:]
-        text = told[0] if told else ""
-        disks = [d for d in candidates(self.state) if d.path in named(text, self.state)]
-        places = [re.search(rf"\b{re.escape(disk.name)}\b", text) for disk in disks]
-        starts = [place.start() for place in places if place]
-        return starts == sorted(starts)
+        told = [turn.text for turn in self.turns if not turn.user and not turn.ran][-1:]
+        order = self._in_turn(told[0]) if told else []
+        return order == [disk.path for disk in candidates(self.state) if disk.path in order]
 
     def _goes_on(self, rest: str) -> bool:
         """Whether a message without a deed wants what is under way to go on."""

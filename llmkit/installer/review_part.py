@@ -10,6 +10,7 @@ without the password that was asked for. Only what the words leave no doubt abou
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from llmkit.installer import review_words as say
 from llmkit.installer.explain_words import listed
@@ -75,11 +76,10 @@ def too_much(talk: Talk, command: str) -> str:
     return f"You named {listed(sorted(refs.nodes))}, and this works on {more}, too"
 
 
-def only_to_mnt(command: str) -> str:
-    """The line without what it mounts below /mnt."""
-    parts = re.split(r"\s*&&\s*", command)
-    kept_parts = [p for p in parts if not _ELSEWHERE.search(p) and not p.startswith("mkdir ")]
-    return " && ".join(kept_parts) if any(p.startswith("mount ") for p in kept_parts) else ""
+def only_to_mnt(parts: Sequence[str]) -> str:
+    """A line of these parts without what it mounts below /mnt."""
+    keep = [p for p in parts if not _ELSEWHERE.search(p) and not p.startswith("mkdir ")]
+    return " && ".join(keep) if any(p.startswith("mount ") for p in keep) else ""
 
 
 def _without_wheel(text: str, name: str) -> bool:

@@ -53,6 +53,8 @@ def misplaced(talk: Talk, command: str) -> str:
     glued = _GLUED.search(command)
     if glued:
         return f"There is no program {command.split()[0]}"
+    if not _sets(command):
+        return ""
     text = _named(talk)
     wanted = _language(text)
     for locale in _LOCALE.findall(command):
@@ -80,6 +82,8 @@ def misplaced(talk: Talk, command: str) -> str:
 
 def corrected(talk: Talk, command: str) -> Iterator[str]:
     """Lines with another locale, keymap or zone in the place of what does not fit."""
+    if not _sets(command):
+        return
     text = _named(talk)
     wanted = _language(text)
     line = command
@@ -104,6 +108,11 @@ def corrected(talk: Talk, command: str) -> Iterator[str]:
             yield _with(zone, 2, one)
     if line != command:
         yield line
+
+
+def _sets(command: str) -> bool:
+    """Whether a line has a locale, a keymap or a zone at all."""
+    return any(pattern.search(command) for pattern in (_LOCALE, _KEYMAP, _ZONE, _GLUED))
 
 
 def _language(text: str) -> places.Wanted:

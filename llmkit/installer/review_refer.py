@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from llmkit.installer.effects.gpt import ESP
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_words import folded, near, only_formats, words
 from llmkit.installer.state import Disk, SystemState
@@ -57,18 +58,19 @@ _RANK = re.compile(
 )
 _ORDER = dict.fromkeys(("first", "1st", "top"), 0) | dict.fromkeys(("second", "2nd"), 1)
 _ORDER |= {"third": 2, "3rd": 2, "fourth": 3, "last": -1, "bottom": -1}
-_NUMBERS = {"1": 0, "one": 0, "2": 1, "two": 1, "3": 2, "three": 2, "4": 3}
+_NUMBERS = {"1": 0, "one": 0, "2": 1, "two": 1, "3": 2, "three": 2, "4": 3, "four": 3}
 _OTHER = re.compile(
     rf"\bremaining {_NOUN}\b|"
     rf"\b(?:other|othr|ohter|otehr)(?:,? (?:\w+ )?{_NOUN}\b|,? (?:empty|blank|free|one)\b|\W*$|[,.;!=:]|"
     r" [=:]| (?:and|please|for|instead|then|as|too)\b)"
 )
+_JOINED = re.compile(r"\b(?:and|both|plus|as well|also|too)\b|&")
 _PART = re.compile(
     r"(?<![\w/])(?:p|part(?:ition)?s? ?(?:no\.? ?|number ?|#)?)(\d{1,2})(?![\w.])|"
     r"\b(first|1st|second|2nd|third|3rd|fourth|last) part(?:ition)?\b|"
     r"\bpart(?:ition)? (?:number |no\.? )?(one|two|three|four)\b"
 )
-_COUNT = {"one": 1, "two": 2, "three": 3, "four": 4}
+EFI = (ESP, "ef")  # types of an EFI system partition: of a GPT, of an msdos table
 _KINDS: tuple[tuple[re.Pattern[str], Callable[[Disk], bool]], ...] = (
     (re.compile(r"\b(?:nvme|nvm|nmve|nvem|m\.?2|pcie)\b"), lambda d: d.name.startswith("nvme")),
     (re.compile(r"\b(?:usb|stick|thumb ?drive|pen ?drive|flash drive|external|portable)\b"),
@@ -104,6 +106,16 @@ NOTHING = Refs()
 def candidates(state: SystemState) -> list[Disk]:
     """The disks that something may be installed on: all but the live medium."""
     return [disk for disk in state.disks if not disk.live]
+
+
+def efi(state: SystemState, *, blank: bool = False) -> frozenset[str]:
+    """The EFI system partitions; `blank`: those without a file system yet."""
+    return frozenset(
+        disk.partition_path(part.number)
+        for disk in candidates(state)
+        for part in disk.partitions
+        if part.type in EFI and not (blank and part.signature)
+    )
 
 
 def refer(text: str, state: SystemState, topic: Iterable[str] = ()) -> Refs:
@@ -177,9 +189,6 @@ def _patterns(nodes: tuple[str, ...]) -> tuple[tuple[str, re.Pattern[str]], ...]
 
 def _short(node: str) -> str:
     return node.removeprefix("/dev/").removeprefix("mapper/")
-
-
-_JOINED = re.compile(r"\b(?:and|both|plus|as well|also|too)\b|&")
 
 
 def _lists(plain: str) -> bool:
@@ -288,7 +297,7 @@ def _partitions(plain: str, state: SystemState, disks: frozenset[str]) -> frozen
         own = candidates(state)
     found = set()
     for number, rank, word in _PART.findall(plain):
-        number = number or str(_COUNT.get(word, ""))
+        number = number or (str(_NUMBERS[word] + 1) if word else "")
         for disk in own:
             for place, part in enumerate(disk.partitions):
                 last = place == len(disk.partitions) - 1

@@ -186,6 +186,12 @@ _HOLDING = re.compile(
     r"(?:is|are|lives?|stays?|sits?) (?:\w+ )?(?:on|in) ([^.;,!]{1,60}?)"
     r"(?=[.;,!]|$| (?:and|but|so|then|the other)\b)"
 )
+_LIVE = re.compile(r"\b(?:live|boot\w*|started|running|installer|installation)\b")
+_NOT_LIVE = re.compile(
+    r"\b(?:the one )?(?:that|which)(?: is not|'s not| isn'?t) (?:the |a )?"
+    r"(?:live|boot\w*|install\w*)\b[^.;,]*",
+    re.IGNORECASE,
+)
 _ENCRYPTS = re.compile(r"\b(?:encrypt\w*|luks\w*|crypt\w*)\b")
 
 
@@ -287,18 +293,12 @@ def wants_the_other(text: str) -> bool:
 
 def without_the_live(text: str) -> str:
     """A text without "…, the one that isn't the live stick": that holds nothing back."""
-    return re.sub(
-        r"\b(?:the one )?(?:that|which)(?: is not|'s not| isn'?t) (?:the |a )?"
-        r"(?:live|boot\w*|install\w*)\b[^.;,]*",
-        " ", text, flags=re.IGNORECASE,
-    )  # fmt: skip
+    return _NOT_LIVE.sub(" ", text)
 
 
 def of_the_live(text: str) -> bool:
     """Whether a text is about what the live system was started from."""
-    return (
-        re.search(r"\b(?:live|boot\w*|started|running|installer|installation)\b", text) is not None
-    )
+    return _LIVE.search(text) is not None
 
 
 def of_the_system(text: str) -> bool:

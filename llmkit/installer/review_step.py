@@ -18,7 +18,7 @@ from llmkit.installer.guard_names import presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_loss import all_new, fresh
-from llmkit.installer.review_refer import candidates
+from llmkit.installer.review_refer import EFI, candidates, efi
 from llmkit.installer.state import SystemState
 
 _KIND = re.compile(r"(?<![\w.-])(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)(?![\w-]|\.\w)")
@@ -40,7 +40,6 @@ _ELSEWHERE = re.compile(  # a kind of what was there before, or is somewhere els
     r"\bmy (?:\w+ )?(?:data|backups?|files|photos|stick|laptop|server) (?:is|are)\b(?! to\b)"
 )
 _HOME = guid("8302")
-EFI = (guid("ef00"), "ef")
 _SWAP = (guid("8200"), "82")
 _NO_DATA = frozenset((*EFI, *_SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
 _SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![\w])")
@@ -92,7 +91,7 @@ def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     data = {node: kind for node, kind in made.items() if _KIND.fullmatch(kind)}
     text = kept(talk.said)
     if made and _ESP.search(say.folded(text)) and not _MORE_THAN_ESP.search(say.folded(text)):
-        esps = {node for node, role in _roles(after).items() if role == "efi"}
+        esps = efi(after)
         if esps and not esps & set(made):
             return True  # the EFI partition was asked for
     if not data:
