@@ -15,7 +15,7 @@ from typing import Any
 
 DONE = "average.json"
 _PROMPT = "prompt_config.json"
-_COPIED = (_PROMPT, "chat_template.jinja", "answers.json")
+_COPIED = (_PROMPT, "chat_template.jinja", "answers.json", "words.json")
 
 
 def average(members: Sequence[Path], folder: Path) -> None:

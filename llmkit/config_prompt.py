@@ -41,6 +41,7 @@ class PromptOptions:
     tools: Tools
     thinking: Flag
     max_tokens: Positive
+    wording: Flag = True  # adapters of before have none
 
 
 @dataclass(config=STRICT)

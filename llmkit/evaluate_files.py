@@ -29,6 +29,7 @@ from llmkit.evaluate_failures import FAILURES
 from llmkit.evaluate_run import Result, result_from_dict, result_to_dict
 from llmkit.output import write_whole
 from llmkit.prompt import prompt_identity
+from llmkit.wording import WORDS
 
 ADAPTER = "adapter_config.json"
 RUN, RESULTS, REPORT = "run.json", "results.jsonl", "report.json"
@@ -111,7 +112,7 @@ def identity(
     if adapter is None:
         return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
     found["adapter"] = adapter.name
-    for name in ("adapter_model.safetensors", "prompt_config.json"):
+    for name in ("adapter_model.safetensors", "prompt_config.json", WORDS):
         path = adapter / name
         if path.is_file():
             with open(path, "rb") as stream:

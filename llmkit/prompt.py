@@ -28,6 +28,7 @@ from llmkit.stage import stage
 from llmkit.stage_errors import validated
 from llmkit.template import environment
 from llmkit.toolkit import find_toolkit
+from llmkit.wording import Wording, read_wording, words_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -77,7 +78,8 @@ class _Pair(NamedTuple):
 class Renderer:
     """Messages → token ids in a model's chat format.
 
-    `tools` are function schemas (name, description, parameters), as a domain gives them.
+    `tools` are function schemas (name, description, parameters), as a domain gives them; `wording` has the
+    words that a person's messages are brought to (llmkit.wording), None: they stay as they are typed.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class Renderer:
         *,
         system_prompt: str,
         tools: Sequence[Mapping[str, Any]] = (),
+        wording: Wording | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self.wording = wording if options.wording else None
         self.options = options
         self.system_prompt = system_prompt
         self.tools = tuple(tools)
@@ -116,7 +120,7 @@ class Renderer:
     ) -> str:
         """The prompt as text, up to where the answer begins."""
         tools = self.tools if tools is None else tools
-        turns = self._turns(messages)
+        turns = self._turns(messages, system_context)
         if not turns or turns[-1]["role"] != "user":
             raise PromptError("the last message must be the user's")
         parts = [self.system_prompt if system_prompt is None else system_prompt]
@@ -225,15 +229,21 @@ class Renderer:
         }
 
     @classmethod
-    def from_dict(cls, tokenizer: PreTrainedTokenizerFast, saved: Mapping[str, Any]) -> Renderer:
-        """The renderer that `to_dict` describes.
+    def from_dict(
+        cls,
+        tokenizer: PreTrainedTokenizerFast,
+        saved: Mapping[str, Any],
+        wording: Wording | None = None,
+    ) -> Renderer:
+        """The renderer that `to_dict` describes, with the words of its training data.
 
         Raises ConfigError when the tokenizer's chat template is another one.
         """
         options: Any = validated(PromptOptions, dict(saved["options"]))
         made = cls(
-            tokenizer, options, system_prompt=saved["system_prompt"], tools=saved.get("tools", [])
-        )
+            tokenizer, options, system_prompt=saved["system_prompt"], tools=saved.get("tools", []),
+            wording=wording,
+        )  # fmt: skip
         if made.to_dict()["chat_template_sha256"] != saved["chat_template_sha256"]:
             raise ConfigError(
                 "the adapter was trained with another chat template than the model has now"
@@ -242,9 +252,10 @@ class Renderer:
 
     # Parts
 
-    def _turns(self, messages: Messages) -> list[dict[str, str]]:
+    def _turns(self, messages: Messages, context: str) -> list[dict[str, str]]:
         """Messages as role and text: a tool call and `$ COMMAND` become the same turn."""
         turns: list[dict[str, str]] = []
+        known = set(words_of([context])) if self.wording is not None else set()
         for message in messages:
             role, content = message["role"], _text_of(message.get("content"))
             if role not in ("user", "assistant", "tool"):
@@ -255,6 +266,11 @@ class Renderer:
                 continue
             if role == "assistant":
                 content = self._history(content, message.get("tool_calls") or ())
+            if self.wording is not None:
+                if role == "user":
+                    content = self.wording.normalized(content, known)
+                else:  # only what came before: a turn reads the same in each later prompt
+                    known |= words_of([content])
             turns.append({"role": role, "content": self._plain(content)})
         return turns
 
@@ -375,7 +391,7 @@ def renderer(
     if adapter is not None and (adapter / SAVED).is_file():
         try:
             saved = json.loads((adapter / SAVED).read_text(encoding="utf-8"))
-            return Renderer.from_dict(tokenizer, saved)
+            return Renderer.from_dict(tokenizer, saved, read_wording(adapter))
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{adapter / SAVED} cannot be read: {error!r}") from error
     system = system_prompt_text(options.system_prompt, domain)

@@ -409,6 +409,7 @@ class _Run:
                 self._training(result),
                 self.metrics,
                 self.corpus.examples,
+                self.corpus.wording,
             )
         self._say(
             f"{self.folder}: {summary.steps:,} steps, loss {summary.loss:.4f}"

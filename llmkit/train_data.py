@@ -26,6 +26,7 @@ from llmkit.output import sha256
 from llmkit.prompt import Example, Renderer
 from llmkit.split import is_held, owner
 from llmkit.train_tree import rows, tokens_of, width
+from llmkit.wording import Wording, said
 
 _CHUNK = 1024  # snapshots that a worker gets at once
 Step = list[list[list[int]]]  # batches of rows of examples' indices
@@ -43,6 +44,7 @@ class Corpus:
     shapes: list[str] = field(default_factory=list)  # of their answers, see `answer_shape`
     dropped: list[str] = field(default_factory=list)  # file:line: reason
     sha256: dict[str, str] = field(default_factory=dict)  # by file name
+    wording: Wording = field(default_factory=lambda: Wording({}))  # of all that was read
 
     @property
     def tokens(self) -> int:
@@ -98,6 +100,7 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
     global _renderer
     corpus = Corpus()
     found: list[tuple[str, str, Any]] = []  # place, conversation, what is rendered
+    messages: set[tuple[str, str]] = set()
     shapes: list[str] = []
     for path in records.paths_of(where):
         corpus.sha256[str(path)] = sha256(path)
@@ -108,8 +111,10 @@ def read(where: Path, renderer: Renderer, *, limit: int | None, seed: int, worke
             rendered = {key: value[key] for key in _RENDERED}
             found.append((place, owner(value, str(path), line), rendered))
             shapes.append(answer_shape(value))
+            messages.add(said(value))
     if not found:
         raise LlmkitError(f"{where} holds no record")
+    corpus.wording = Wording.of(messages)
     within = _within(len(found), limit, seed)
     found, shapes = [found[index] for index in within], [shapes[index] for index in within]
     chunks = [

@@ -20,6 +20,7 @@ from llmkit.staged import Staged
 
 if TYPE_CHECKING:
     from llmkit.prompt import Example
+    from llmkit.wording import Wording
 
 CHECKPOINT = Path("checkpoint", "state.pt")
 TRAINING = "training.json"
@@ -123,16 +124,19 @@ def write_adapter(
     training: Mapping[str, Any],
     metrics: Sequence[Any],
     examples: Sequence[Example],
+    wording: Wording,
 ) -> None:
     """Write the whole adapter folder at once, then remove the checkpoint.
 
-    `examples` are those that it was trained on: their commonest answers are kept.
+    `examples` are those that it was trained on, whose commonest answers are kept, `wording` has the
+    persons' words in them.
     """
     import torch
 
     from llmkit.model import save_adapter
     from llmkit.prompt import SAVED
     from llmkit.scheduler_draft import ANSWERS, commonest, write_answers
+    from llmkit.wording import WORDS, write_wording
 
     with Staged(folder) as staged:
         place = staged.path(SAVED).parent
@@ -141,6 +145,7 @@ def write_adapter(
         staged.path(SAVED).write_text(saved + "\n", encoding="utf-8")
         staged.path("chat_template.jinja").write_text(renderer.template, encoding="utf-8")
         write_answers(staged.path(ANSWERS), commonest(examples), renderer.tokenizer)
+        write_wording(staged.path(WORDS), wording)
         lines = [json.dumps(line) + "\n" for line in metrics]
         staged.path("metrics.jsonl").write_text("".join(lines), encoding="utf-8")
         staged.path("loss.png").write_bytes(loss_plot(metrics))

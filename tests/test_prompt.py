@@ -23,6 +23,7 @@ from llmkit.model_tiny import tiny_tokenizer
 from llmkit.prompt import PromptError, PromptTooLong, Renderer, renderer
 from llmkit.reply import ReplyError, parse_reply
 from llmkit.stage_errors import validated
+from llmkit.wording import WORDS, Wording, write_wording
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS: PromptOptions = validated(
@@ -100,6 +101,53 @@ def test_the_context_can_stand_before_the_last_message() -> None:
         "<|im_start|>user\nlist disks<|im_end|>\n<|im_start|>assistant\n$ lsblk<|im_end|>\n"
         "<|im_start|>user\n## Disks\n- /dev/sda\n\nand  now?\n<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_a_person_is_read_in_the_words_of_the_data() -> None:
+    """Slips and capitals of the messages alone; words of the context and of answers before stay."""
+    words = Wording.of((f"please mount the disk {number}", "") for number in range(9))
+    messages = [
+        {"role": "user", "content": "MOUTN teh DISK plesae"},
+        {"role": "assistant", "content": "moutn what, plesae?"},
+        {"role": "user", "content": "the plesae moutn diks"},
+    ]
+    typed, context = make(), "## Disks\n- moutn"
+    read = Renderer(typed.tokenizer, OPTIONS, system_prompt="You help.", wording=words)
+    assert read.prompt_text(messages, context) == (
+        f"<|im_start|>system\nYou help.\n\n{FORMAT}\n\n## Disks\n- moutn<|im_end|>\n"
+        "<|im_start|>user\nmoutn teh disk please<|im_end|>\n"
+        "<|im_start|>assistant\nmoutn what, plesae?<|im_end|>\n"
+        "<|im_start|>user\nthe plesae moutn disk<|im_end|>\n<|im_start|>assistant\n"
+    )
+    for plain in (
+        typed,
+        Renderer(typed.tokenizer, replace(OPTIONS, wording=False), system_prompt="", wording=words),
+    ):
+        assert "MOUTN teh DISK plesae" in plain.prompt_text(messages, context)
+
+
+def test_a_turn_reads_the_same_in_later_prompts() -> None:
+    """Whatever is answered to it: what a server keeps of a conversation stays its beginning."""
+    words = Wording.of((f"please mount the disk {number}", "") for number in range(9))
+    made = Renderer(make().tokenizer, OPTIONS, system_prompt="You help.", wording=words)
+    first = [{"role": "user", "content": "MUONT it"}]
+    later = [*first, {"role": "assistant", "content": "Muont?"}, {"role": "user", "content": "yes"}]
+    header = "<|im_start|>assistant\n"
+    assert made.prompt_text(later, "").startswith(made.prompt_text(first, "").removesuffix(header))
+    assert "mount it" in made.prompt_text(first, "")
+
+
+def test_an_adapter_brings_its_words(tmp_path: Path) -> None:
+    """words.json beside it; without an adapter, as in training, messages stay as they are."""
+    typed = make()
+    (tmp_path / "prompt_config.json").write_text(json.dumps(typed.to_dict()))
+    write_wording(tmp_path / WORDS, Wording.of((f"mount it {n}", "") for n in range(9)))
+    domain = get_domain("installer")
+    messages = [{"role": "user", "content": "MUONT it"}]
+    assert "mount it" in renderer(tiny_tokenizer(), OPTIONS, domain, tmp_path).prompt_text(
+        messages, ""
+    )
+    assert "MUONT it" in renderer(tiny_tokenizer(), OPTIONS, domain).prompt_text(messages, "")
 
 
 def test_chatml_with_tools_is_exact() -> None:

@@ -33,7 +33,7 @@ def test_it_is_complete_and_small() -> None:
     """All that train writes, 24 MB at most, and scores in the card."""
     names = {path.name for path in FOLDER.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "prompt_config.json",
-            "training.json", "README.md", "scores.json"} <= names  # fmt: skip
+            "training.json", "README.md", "scores.json", "words.json"} <= names  # fmt: skip
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 24_000_000
     card = (FOLDER / "README.md").read_text()
     for scores in json.loads((FOLDER / "scores.json").read_text()).values():

@@ -35,6 +35,7 @@ FILES = {
     "answers.json",
     "prompt_config.json",
     "training.json",
+    "words.json",
 }
 
 
