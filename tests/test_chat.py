@@ -356,7 +356,7 @@ def test_a_finished_machine_is_told(meet: Meet) -> None:
     """After the restart: whether it would start by itself."""
     assistant = meet(*(call(command) for command in UEFI))
     steps: list[str] = []
-    said = {0: "erase nvme0n1", 5: "call it workshop", 7: "a user, vince"}
+    said = {0: "erase nvme0n1", 5: "call it workshop", 6: "prague time", 7: "a user, vince"}
     for number, _ in enumerate(UEFI):
         steps += [said.get(number, "go on"), "r", *(["nvme0n1"] if number < 2 else [])]
     seen = typed(assistant, *steps)

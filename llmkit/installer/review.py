@@ -27,9 +27,10 @@ from llmkit.installer.review_another import better
 from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_copied import miscopied
 from llmkit.installer.review_failure import fails, failure
+from llmkit.installer.review_layout import other_layout
 from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_part import completed, too_much
-from llmkit.installer.review_places import misplaced
+from llmkit.installer.review_places import misplaced, unnamed
 from llmkit.installer.review_refer import candidates
 from llmkit.installer.review_step import unasked
 from llmkit.installer.run import run_command
@@ -91,8 +92,10 @@ def _objection(talk: Talk, command: str) -> Objection | None:
     miss = (
         miscopied(talk, outcome, command)
         or misplaced(talk, command)
+        or unnamed(talk, command)
         or too_much(talk, command)
         or completed(talk, command)[0]
+        or other_layout(talk, outcome)
     )
     if miss:
         return _other_step(talk, outcome, command, f"{miss}. ")

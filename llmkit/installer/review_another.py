@@ -8,7 +8,7 @@ that value is known. It counts only when it passes the whole review, consent inc
 
 That is not enough, since the review was made to catch a model's lines, and here lines are made for it. So a
 disk, partition or kind is put in only where every word of the message is known and none sets it against
-another one, holds it back or tells of something else (`_PLAIN`); nothing is put in for a question.
+another one, holds it back or tells of something else (review_plain); nothing is put in for a question.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
-from llmkit.installer.review_part import completed, only_to_mnt
+from llmkit.installer.review_layout import laid_out
+from llmkit.installer.review_part import FLAGS, completed, only_to_mnt, the_part, without_restart
 from llmkit.installer.review_places import corrected
+from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import called, efi, named, refer
 from llmkit.installer.review_step import kept, kinds
 from llmkit.installer.run import run_command
@@ -39,27 +41,20 @@ _NOT_IN_GROUP = re.compile(
     r"\b(?:no|not|never|don'?t|remove|take|out|from|without|another|like|ordinary|plain|normal|named|called|exists?)\b"
 )
 _FAT_ALONE = re.compile(r"^mkfs\.v?fat (?:-F ?32 )?(/dev/\S+)$")
-_FLAGS = {"ext2": "-F", "ext3": "-F", "ext4": "-F", "btrfs": "-f", "xfs": "-f", "f2fs": "-f"}
 _QUESTION = re.compile(
     r"\?|^\W*(?:what|why|how|when|where|who|whose|which|does|do (?:i|you|we|they)|did|is|are|was|were|has|"
     r"have|am i|should|could (?:i|it|that)|would (?:it|that)|can (?:i|it|that)|may (?:i|it)|will)\b"
 )
-_PLAIN = frozenset(  # words that turn no request around; the words of what is meant come to them
-    "please pls erase wipe clear format reformat partition repartition install prepare set up lay zap "
-    "use take make put get do go now then ok okay yes so the a an whole entire full disk drive ssd hdd nvme "
-    "usb sata card dev linux system to on onto at it and with in as for i want d like would can you me we us "
-    "all of that this one is free empty blank new fresh table gpt msdos mbr efi esp boot root swap home "
-    "partitions single two layout standard usual default from start end flag type file filesystem "
-    "filesystems systems fs kind ready clean slate ext2 ext3 ext4 btrfs xfs f2fs fat fat32 vfat gets get its "
-    "should may be made mkfs second third first last number part p".split()
-)  # fmt: skip
 _MOUNTS = frozenset("mount attach hang goes go belongs under over mnt".split())
-_SIZE = re.compile(r"[+:]?\d[\w.:+%]*")
 _DEED = re.compile(  # a disk is to be made ready
     r"\b(?:erase|wipe|format|reformat|partition|repartition|install|prepare|clear|zap|"
     r"set ?up|lay out|clean slate|msdos|gpt)\b"
 )
 _FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|v?fat(?:32)?)\b")
+_SAME = re.compile(r"\bi mean(?:t)?\b|\bsame (?:plan|thing|layout|there)\b")
+_SAME_WORDS = frozenset(
+    "oh i meant mean same plan there thing sorry oops rather instead please".split()
+)
 _RESTARTS = re.compile(r"\b(?:re-?boot|re-?start)\b")
 _ENDS = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
 
@@ -90,35 +85,14 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
         yield _other_kind(talk, line)
         yield _other_partition(talk, line)
     yield completed(talk, command)[1]
+    yield laid_out(talk, command)
     yield _esp_where_it_is(talk.state, command)
     yield _in_the_group(talk, command)
     if len(parts) > 1:
         yield _only_named(talk, parts)
+        yield without_restart(command)
         yield only_to_mnt(parts)
         yield _without_failing(talk, parts)
-
-
-def _plain(
-    text: str, nodes: frozenset[str], state: SystemState, more: frozenset[str] = frozenset()
-) -> bool:
-    """Whether every word of a message is known, those of the disks of `nodes` and their models among
-    them: nothing holds back, tells of something else or sets what is named against others."""
-    own = {path for node in nodes for path in disks_of(state, node)}
-    names = {node.removeprefix("/dev/") for node in nodes}
-    for disk in state.disks:
-        if disk.path in own:
-            names |= {disk.name, *re.findall(r"[a-z0-9]+", disk.model.lower())}
-    words = re.findall(
-        r"/?[a-z0-9][\w./+:%-]*", say.folded(text).replace("/dev/", "").replace("lay out", "layout")
-    )
-    return all(
-        word in _PLAIN or word in more or word in names or word.startswith("/") or _SIZE.fullmatch(word)
-        or len(word) > 5 and any(say.near(word, known, 6) for known in _LONG)
-        for word in (one.rstrip(".:-+/") for one in words) if word
-    )  # fmt: skip
-
-
-_LONG = frozenset(word for word in _PLAIN if len(word) > 5)
 
 
 def _other_disk(talk: Talk, command: str) -> str:
@@ -127,7 +101,8 @@ def _other_disk(talk: Talk, command: str) -> str:
     state = talk.state
     used = {path for node in named(command, state) for path in disks_of(state, node)}
     text = kept(talk.said)
-    if len(used) != 1 or not _DEED.search(say.folded(wish.requests(text))):
+    same = _SAME.search(say.folded(text)) is not None and bool(talk.plan())
+    if len(used) != 1 or not (same or _DEED.search(say.folded(wish.requests(text)))):
         return ""
     refs = refer(text, state, talk.topic)
     if not refs.sure or len(refs.disks) != 1 or refs.disks == used:
@@ -139,7 +114,8 @@ def _other_disk(talk: Talk, command: str) -> str:
     )
     if not blank and called(talk.said, state) != refs.disks:
         return ""
-    if not _plain(talk.said, refs.disks | refs.nodes, state):
+    more = _SAME_WORDS if same else frozenset()
+    if not is_plain(talk.said, refs.disks | refs.nodes, state, more):
         return ""
     digits = re.compile(rf"{re.escape(one)}(?:{'p' if one[-1:].isdigit() else ''}(\d+))?(?!\w)")
     between = "p" if other[-1:].isdigit() else ""
@@ -148,14 +124,15 @@ def _other_disk(talk: Talk, command: str) -> str:
 
 def _other_kind(talk: Talk, command: str) -> str:
     """The line with the one kind of file system that the message names."""
-    wanted = kinds(kept(talk.said)) & set(_FLAGS)
+    said = scope.after_correction(talk.said) or talk.said  # "exr4, I mean ext4"
+    wanted = kinds(kept(said)) & set(FLAGS)
     nodes = named(command, talk.state)
-    if len(wanted) != 1 or not _plain(talk.said, nodes, talk.state):
+    if len(wanted) != 1 or not is_plain(said, nodes, talk.state):
         return ""
     (kind,) = wanted
-    line = _MKFS.sub(f"mkfs.{kind} {_FLAGS[kind]}", command)
+    line = _MKFS.sub(f"mkfs.{kind} {FLAGS[kind]}", command)
     if nodes & named(talk.said, talk.state) and not nodes & efi(talk.state):
-        line = _FAT_ALONE.sub(rf"mkfs.{kind} {_FLAGS[kind]} \1", line)
+        line = _FAT_ALONE.sub(rf"mkfs.{kind} {FLAGS[kind]} \1", line)
     return line
 
 
@@ -172,7 +149,7 @@ def _other_partition(talk: Talk, command: str) -> str:
         len(wanted) != 1
         or len(used) != 1
         or wanted == used
-        or not _plain(talk.said, wanted, state, _MOUNTS)
+        or not is_plain(talk.said, wanted, state, _MOUNTS)
     ):
         return ""
     if "mount" not in command and (wanted | used) & efi(state):
@@ -186,8 +163,8 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     that it says yes to."""
     state = talk.state
     disks = {disk.path for disk in state.disks}
-    wanted = refer(kept(talk.said), state, talk.topic).nodes - disks
-    if wanted and not _plain(talk.said, wanted, state, _MOUNTS):
+    wanted = refer(kept(talk.said), state, talk.topic).nodes - disks or the_part(talk)
+    if wanted and not is_plain(talk.said, wanted, state, _MOUNTS):
         return ""
     if not wanted and say.agrees(talk.said) and scope.plain_yes(talk.said, frozenset()):
         wanted = named(talk.plan(), state) - disks
@@ -230,6 +207,6 @@ def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
         )
         alone = part.startswith(("umount ", "swapoff ")) and place < len(parts) - 1 and due
         one_of = part.startswith("mkfs.") and any(other.startswith("mkfs.") for other in rest)
-        one_of = one_of and _plain(talk.said, named(" ".join(rest), state), state)
+        one_of = one_of and is_plain(talk.said, named(" ".join(rest), state), state)
         return " && ".join(rest) if alone or one_of else ""
     return ""

@@ -108,6 +108,20 @@ class Talk:
                 pending = self._proposed(turn.text)
         return pending or topic
 
+    def meant(self, text: str) -> Refs:
+        """What a piece of the last message refers to; "the latter" is a disk of the two named last."""
+        refs = refer(text, self.state, self.topic)
+        place = scope.of_two(text)
+        if refs or place is None:
+            return refs
+        pair = self._pair()
+        return Refs(frozenset(), frozenset({pair[place]})) if pair else refs
+
+    def _pair(self) -> list[str]:
+        """The two disks that one of the last texts names, in its order; [] where none names two."""
+        pairs = (self._in_turn(turn.text) for turn in reversed(self.turns[-4:]))
+        return next((pair for pair in pairs if len(pair) == 2), [])
+
     def _did(self, turn: Turn) -> bool:
         """Whether a command of the history changed something: it did more than look, and worked."""
         return not turn.failed and not _looks(turn.ran, self.state)
@@ -146,7 +160,7 @@ class Talk:
         looks = wish.looks(kept) and not say.destroys(rest)
         if not wish.wishes(kept) or self._unheard(kept) or looks:
             return Consent.ask
-        refs = refer(kept, self.state, self.topic)
+        refs = self.meant(kept)
         if not refs and say.path_goes(kept):
             return Consent.ask
         if self._contradicts(kept, refs) or self._more_than_one_part(kept, nodes):
@@ -196,8 +210,8 @@ class Talk:
         other" than the one that it names, the disk of the system."""
         place = scope.of_two(self.said)
         if place is not None:
-            pairs = [pair for turn in self.turns[-4:] if len(pair := self._in_turn(turn.text)) == 2]
-            return not pairs or need != {pairs[-1][place]}
+            pair = self._pair()
+            return not pair or need != {pair[place]}
         if scope.wants_the_other(self.said) and need & self._disks(named(self.said, self.state)):
             return True
         return scope.of_the_system(self.said) and bool(self.firm) and not need <= self.firm
@@ -310,7 +324,7 @@ class Talk:
             others = self._disks(named(self.said, self.state))
             return Consent.ask if others and not others & need else Consent.leave
         rest = wish.wishes(kept)
-        refs = refer(kept, self.state, self.topic)
+        refs = self.meant(kept)
         if not rest or table and self._formats(kept, refs):
             return Consent.ask
         if say.destroys(rest):

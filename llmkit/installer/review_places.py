@@ -42,7 +42,7 @@ _ASIDE = re.compile(  # what is named is not what is wanted, or not only that
 )
 _NO_ZONE = re.compile(  # a zone by another name, or a city that is not the famous one
     r"\b(?:utc|gmt|cest|cet|est|edt|pst|pdt|mst|cst|eastern|central|mountain|pacific)\b|"
-    r"\b(?:alabama|arizona|arkansas|colorado|connecticut|florida|georgia|idaho|illinois|iowa|kansas|kentucky|"
+    r"\b(?:alabama|alaska|arizona|arkansas|colorado|connecticut|florida|georgia|hawaii|idaho|illinois|iowa|kansas|kentucky|"
     r"louisiana|maine|maryland|massachusetts|michigan|minnesota|mississippi|missouri|montana|nebraska|nevada|"
     r"ohio|oklahoma|ontario|oregon|pennsylvania|tennessee|texas|utah|vermont|virginia|wisconsin|wyoming)\b"
 )
@@ -77,6 +77,28 @@ def misplaced(talk: Talk, command: str) -> str:
         if meant_zones and found[2].strip() not in meant_zones:
             first = min(meant_zones, key=_first)
             return f"You named a place in the zone {first}, and this has {found[2].strip()}"
+    return ""
+
+
+def unnamed(talk: Talk, command: str) -> str:
+    """The language or the zone of a line, where nobody has named one like it in the whole conversation."""
+    if not _sets(command) or talk.plan() and say.agrees(talk.said):
+        return ""
+    heard = "\n".join([talk.said, *(turn.text or turn.ran for turn in talk.turns)])
+    zone = _ZONE.search(command)
+    if zone and not _NO_ZONE.search(talk.said.lower()):
+        name = zone[2].strip()
+        city = name.rpartition("/")[2].replace("_", " ").lower()
+        words = say.words(say.folded(heard.replace("/", " ")))
+        near = any(say.near(word, city, 4) for word in words)
+        if not near and city not in heard.lower() and name not in places.zones(heard):
+            return f"This sets the time zone {name}, which nobody named"
+    wanted = places.locales(heard)
+    if wanted.languages or wanted.countries:
+        return ""
+    for locale in _LOCALE.findall(command):
+        if not _typed(heard, locale):
+            return f"This sets the language {locale}, which nobody named"
     return ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.assistant_meant import named as devices
@@ -89,7 +90,7 @@ def _again(talk: Talk, outcome: Outcome, made: dict[str, str]) -> bool:
 def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     """Whether file systems are of other kinds than those that the person named."""
     data = {node: kind for node, kind in made.items() if _KIND.fullmatch(kind)}
-    text = kept(talk.said)
+    text = kept(scope.after_correction(talk.said) or talk.said)
     if made and _ESP.search(say.folded(text)) and not _MORE_THAN_ESP.search(say.folded(text)):
         esps = efi(after)
         if esps and not esps & set(made):
@@ -104,7 +105,7 @@ def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     places = placed(text)
     return any(
         role in places and data[node] != places[role]
-        for node, role in _roles(talk.state if _there(talk.state, data) else after).items()
+        for node, role in roles(talk.state if _there(talk.state, data) else after).items()
         if node in data
     )
 
@@ -146,9 +147,9 @@ def _other_sizes(talk: Talk, outcome: Outcome) -> bool:
     said, pairs = sizes(text, whole)
     if said and not any(like(one, size) for one in said for size in made.values()):
         return True
-    roles = {role: made[node] for node, role in _roles(outcome.state).items() if node in made}
+    own = {role: made[node] for node, role in roles(outcome.state).items() if node in made}
     return any(
-        role in roles and not like(size, roles[role]) or role == "swap" and not swap
+        role in own and not like(size, own[role]) or role == "swap" and not swap
         for role, size in pairs.items()
     )
 
@@ -227,7 +228,7 @@ def placed(text: str) -> dict[str, str]:
     return found
 
 
-def _roles(state: SystemState) -> dict[str, str]:
+def roles(state: SystemState) -> dict[str, str]:
     """Which partitions are for the system, and which for homes: by type, else by their order."""
     found: dict[str, str] = {}
     for disk in candidates(state):
