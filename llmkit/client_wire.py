@@ -49,6 +49,7 @@ class Ask:
     system_prompt: str | None = None
     tools: Sequence[Mapping[str, Any]] | None = None
     tool_choice: str | Mapping[str, str] | None = None
+    tool_threshold: float | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -58,8 +59,8 @@ class Ask:
     def to_json(self, *, stream: bool = False) -> dict[str, Any]:
         """The body."""
         body: dict[str, Any] = {"messages": [dict(message) for message in self.messages]}
-        for name in ("system_context", "system_prompt", "tool_choice", "max_tokens", "temperature",
-                     "top_p", "seed", "stop"):  # fmt: skip
+        for name in ("system_context", "system_prompt", "tool_choice", "tool_threshold", "max_tokens",
+                     "temperature", "top_p", "seed", "stop"):  # fmt: skip
             value = getattr(self, name)
             if value is not None:
                 body[name] = value

@@ -34,10 +34,11 @@ class RetryConfig:
 
 @dataclass(config=STRICT)
 class ChatAskConfig(AskConfig):
-    """What the chat sends. `tries` counts the first answer."""
+    """What the chat sends. `tries` counts the first answer; `tool_threshold` 1: a text stays a text."""
 
     tries: Positive
     retry: RetryConfig
+    tool_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 
 class Execute(Enum):

@@ -61,6 +61,7 @@ class EvaluateConfig(MachineConfig):
     review: Flag
     tries: Positive
     retry: RetryConfig
+    tool_threshold: Annotated[float, Field(gt=0.0, le=1.0)]
     scorers: Annotated[list[Text], Field(min_length=1)]
     rank_by: Text
     limit: Positive | None

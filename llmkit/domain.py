@@ -15,9 +15,10 @@ A domain may have more, which is used where it is there: `same(state, state)` (e
 else `==`), `differences(state, state)` (what differs, in words), `programs(command, state)`,
 `explanation(state, command)` (an Explanation; see `explanation` below for domains without one),
 `untrue(state, messages, text)` (what an answer in words says of the machine that is not so; see `untrue`
-below), `review(state, messages, command)` and `objection(…, confirm=)` (what is against a command in its
-conversation; see `objection` below) and `coverage` (a Coverage: what the coverage report of
-augmentation counts beside place and kind).
+below), `about(state, messages, command)` (whether the last message names what the command works on; see
+`about` below), `review(state, messages, command)` and `objection(…, confirm=)` (what is against a command in
+its conversation; see `objection` below) and `coverage` (a Coverage: what the coverage report of augmentation
+counts beside place and kind).
 """
 
 from __future__ import annotations
@@ -260,6 +261,13 @@ def untrue(domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], t
     is known to be wrong, or the domain does not judge texts."""
     own = getattr(domain, "untrue", None)
     return "" if own is None else str(own(state, messages, text))
+
+
+def about(domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], command: str) -> bool:
+    """Whether the last message names what a command works on, so that a command is due rather than a
+    text, where the model is of two minds. False where the domain does not say."""
+    own = getattr(domain, "about", None)
+    return own is not None and bool(own(state, messages, command))
 
 
 def review(

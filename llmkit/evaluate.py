@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from llmkit.evaluate_files import (
     rules_digest,
     write_results,
 )
-from llmkit.evaluate_review import Reviewed, doubt, judge
+from llmkit.evaluate_review import Reviewed, doubt, due, judge
 from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
@@ -152,12 +153,15 @@ def _evaluate(
 
     if cfg.review:
         who |= {"review": True, "tries": cfg.tries, "retry": asdict(cfg.retry),
+                "tool_threshold": cfg.tool_threshold,
                 "review rules sha256": rules_digest(domain)}  # fmt: skip
 
     def reviewed() -> Answers:
+        own = cfg.backend is Backend.local  # others may not know what a threshold is
         return Reviewed(
-            answers(), judge(domain), tries=cfg.tries, retry=cfg.retry, doubt=doubt(domain)
-        )
+            answers(), judge(domain), tries=cfg.tries, retry=cfg.retry, doubt=doubt(domain),
+            due=due(domain), threshold=cfg.tool_threshold if own else 1.0,
+        )  # fmt: skip
 
     return run(
         cases, reviewed if cfg.review else answers, domain, folder, who,
@@ -173,18 +177,20 @@ def local(cfg: EvaluateConfig, domain: Domain, adapter: Path | None) -> Local:
         cfg.model, cfg.prompt, cfg.engine, domain, adapter,
         max_tokens=cfg.max_tokens, temperature=cfg.temperature, seed=cfg.seed,
     )  # fmt: skip
-    if cfg.grounded:
+    if cfg.grounded or cfg.review:
         from llmkit.grammar import Grammars
 
         loaded, options = made.engine.loaded, made.renderer.options
         width = loaded.model.config.get_text_config().vocab_size
         grammars = Grammars(loaded.tokenizer, made.renderer.stop_ids, width)
 
-        def grammar(case: Case) -> Any:
-            tools = [domain.tool_schema(case.state)]
-            return grammars.for_tools(tools, "auto", options.call_style, thinking=options.thinking)
+        def constrained(case: Case, choice: str) -> Any:
+            tools = [domain.tool_schema(case.state if cfg.grounded else None)]
+            return grammars.for_tools(tools, choice, options.call_style, thinking=options.thinking)
 
-        made.grammar = grammar
+        made.command = partial(constrained, choice="required")
+        if cfg.grounded:
+            made.grammar = partial(constrained, choice="auto")
     return made
 
 

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -87,7 +86,9 @@ class Remote:
             "temperature": self.temperature,
         }
         if sampling is not None:
-            body |= asdict(sampling)
+            body |= {name: getattr(sampling, name) for name in ("temperature", "top_p", "seed")}
+            if sampling.threshold:  # of our own servers
+                body |= {"tool_choice": "required", "tool_threshold": sampling.threshold}
         elif self.seed is not None and self.temperature > 0:
             body["seed"] = self.seed
         url = f"{self.cfg.base_url.rstrip('/')}/chat/completions"

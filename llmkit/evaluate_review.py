@@ -7,7 +7,9 @@ was written, that line is the answer. One that could never work (it fails, the g
 for again, by another seed each time, of all cases in question at once, and the first one that passes is
 taken. A try in text ends that: no command is due. Then, when none passes, and when a person has to be
 asked first, the review's own words are the answer. A text of which the domain knows that it is not so is
-treated like a command that could never work. `summary` says what that came to.
+treated like a command that could never work. Before that, and where a text is all that the model wrote, a
+command takes its place if the model nearly wrote one (`threshold`), the last message names what it works on
+(`due`), and nothing is against it. `summary` says what that came to.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 from llmkit.chat_types import CUT
 from llmkit.config_chat import RetryConfig
-from llmkit.domain import Domain, Objection, objection, untrue
+from llmkit.domain import Domain, Objection, about, objection, untrue
 from llmkit.evaluate_run import (
     Answer,
     Backend,
@@ -34,6 +36,7 @@ from llmkit.score import Case
 
 Judge = Callable[[Case, str], Objection | None]
 Doubt = Callable[[Case, str], str]
+Due = Callable[[Case, str], bool]
 
 
 def judge(domain: Domain) -> Judge:
@@ -54,6 +57,19 @@ def doubt(domain: Domain) -> Doubt:
     return found
 
 
+def due(domain: Domain) -> Due:
+    """Whether the domain finds a command named by a case's last message."""
+
+    def found(case: Case, command: str) -> bool:
+        return about(domain, case.state, case.messages, command)
+
+    return found
+
+
+def _never(case: Case, command: str) -> bool:
+    return False
+
+
 def _none(case: Case, text: str) -> str:
     return ""
 
@@ -69,9 +85,11 @@ class Reviewed:
         tries: int,
         retry: RetryConfig,
         doubt: Doubt = _none,
+        due: Due = _never,
+        threshold: float = 1.0,
     ) -> None:
-        self.backend, self.judge, self.doubt = backend, judge, doubt
-        self.tries, self.retry = tries, retry
+        self.backend, self.judge, self.doubt, self.due = backend, judge, doubt, due
+        self.tries, self.retry, self.threshold = tries, retry, threshold
 
     def answer(
         self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
@@ -82,29 +100,74 @@ class Reviewed:
             how = sampling
             if number:
                 how = Sampling(self.retry.temperature, self.retry.top_p, number)
-            left = self._round(left, how, on_answer, last=number == self.tries - 1)
+            last = number == self.tries - 1
+            if number or self.threshold >= 1:
+                left = self._round(left, how, on_answer, last=last)
+            else:
+                texts: list[_Open] = []
+                left = self._round(left, how, on_answer, last=last, texts=texts)
+                left += self._second_look(texts, on_answer, last=last)
+                left.sort(key=lambda item: item.place)
             if not left:
                 return
 
     def _round(
-        self, asked: Sequence[_Open], how: Sampling | None, on_answer: OnAnswer, *, last: bool
+        self,
+        asked: Sequence[_Open],
+        how: Sampling | None,
+        on_answer: OnAnswer,
+        *,
+        last: bool,
+        texts: list[_Open] | None = None,
     ) -> list[_Open]:
-        """One answer for each; those that are asked again."""
-        again = []
+        """One answer for each; those that are asked again. What is answered in words goes to `texts`,
+        if there is such a list."""
+        again: list[_Open] = []
 
         def heard(index: int, answer: Answer) -> None:
             item = asked[index]
-            found = self._objection(item.case, answer)
-            item.heard(answer, None if how is None else how.seed, found)
-            if found is not None and found.better:
-                on_answer(item.place, item.mended(found.better))
-            elif found is not None and found.again and not last:
-                again.append(item)
+            item.heard(
+                answer, None if how is None else how.seed, self._objection(item.case, answer)
+            )
+            if texts is not None and answer.error is None and reply_of(answer).command is None:
+                texts.append(item)
             else:
-                on_answer(item.place, item.end(found))
+                self._ended(item, on_answer, again, last=last)
 
         self.backend.answer([item.case for item in asked], heard, how)
         return sorted(again, key=lambda item: item.place)
+
+    def _ended(self, item: _Open, on_answer: OnAnswer, again: list[_Open], *, last: bool) -> None:
+        """Tell a case's answer, or put it to those that are asked again."""
+        found = item.found
+        if found is not None and found.better:
+            on_answer(item.place, item.mended(found.better))
+        elif found is not None and found.again and not last:
+            again.append(item)
+        else:
+            on_answer(item.place, item.end(found))
+
+    def _second_look(
+        self, texts: Sequence[_Open], on_answer: OnAnswer, *, last: bool
+    ) -> list[_Open]:
+        """A command in place of a text, where the model nearly wrote one, the message names what it works
+        on, and nothing is against it; those that are asked again."""
+        again: list[_Open] = []
+
+        def heard(index: int, answer: Answer) -> None:
+            item = texts[index]
+            command = None if answer.error is not None else reply_of(answer).command
+            found = None if command is None else self._objection(item.case, answer)
+            if command is None or found is not None or not self.due(item.case, command):
+                self._ended(item, on_answer, again, last=last)
+                return
+            item.heard(answer, None, None)
+            on_answer(item.place, item.taken())
+
+        if texts:
+            how = Sampling(0.0, 1.0, None, self.threshold)
+            self.backend.answer([item.case for item in texts], heard, how)
+        return again
 
     def _objection(self, case: Case, answer: Answer) -> Objection | None:
         reply = reply_of(answer)
@@ -125,10 +188,11 @@ class _Open:
         self.answers: list[Answer] = []
         self.tries: list[Try] = []
         self.words = ""  # of the first objection
+        self.found: Objection | None = None  # against the last answer
 
     def heard(self, answer: Answer, seed: int | None, found: Objection | None) -> None:
         text = None if found is None else found.text
-        self.words = self.words or text or ""
+        self.words, self.found = self.words or text or "", found
         self.answers.append(answer)
         self.tries.append(
             Try(answer.text, answer.finish_reason, answer.completion_tokens, seed, text)
@@ -136,7 +200,7 @@ class _Open:
 
     def mended(self, command: str) -> Answer:
         """The answer with the command that the review has in place of the last one."""
-        made = self.end(None)
+        made = self._made(None)
         review = Review(None, tuple(self.tries), command)
         return replace(made, text=f"$ {command}", finish_reason="stop", review=review)
 
@@ -150,6 +214,14 @@ class _Open:
             said = self.words if found.again else found.text
         elif reply_of(last).command is None and self.words != CUT:
             said = self.words  # known to be true, where the text was drawn
+        return self._made(said)
+
+    def taken(self) -> Answer:
+        """The last answer, in place of the first."""
+        return self._made(None)
+
+    def _made(self, said: str | None) -> Answer:
+        first, last = self.answers[0], self.answers[-1]
         return replace(
             last,
             text=last.text if said is None else said,

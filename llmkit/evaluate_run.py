@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an answer is drawn anew, in place of the backend's own way."""
+    """How an answer is drawn anew, in place of the backend's own way.
+
+    `threshold` over 0: a command where the model gives that this probability, else an empty answer.
+    """
 
     temperature: float
     top_p: float
-    seed: int
+    seed: int | None
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ class Backend(Protocol):
 
 
 class Local:
-    """A loaded model, through the engine. `grammar` makes each case's constraint, if there is."""
+    """A loaded model, through the engine. `grammar` makes each case's constraint, if there is, and
+    `command` the one of an answer that must be a command."""
 
     def __init__(
         self,
@@ -135,6 +140,7 @@ class Local:
         temperature: float = 0.0,
         seed: int | None = None,
         grammar: Callable[[Case], Any] | None = None,
+        command: Callable[[Case], Any] | None = None,
     ) -> None:
         from llmkit.generate import Engine
         from llmkit.scheduler import Scheduler
@@ -146,7 +152,7 @@ class Local:
         else:
             self.engine = Engine(loaded, engine, renderer.stop_ids)
         self.max_tokens, self.temperature, self.seed = max_tokens, temperature, seed
-        self.grammar = grammar
+        self.grammar, self.command = grammar, command
 
     @classmethod
     def load(
@@ -179,6 +185,7 @@ class Local:
             how: dict[str, Any] = {"temperature": self.temperature, "seed": self.seed}
         else:
             how = asdict(sampling)
+        constrain = self.command if sampling is not None and sampling.threshold else self.grammar
         requests, places, prompts = [], [], []
         for place, case in enumerate(cases):
             try:
@@ -187,7 +194,7 @@ class Local:
             except (PromptTooLong, PromptError) as error:
                 on_answer(place, Answer("", "", "error", error=str(error)))
                 continue
-            grammar = None if self.grammar is None else self.grammar(case)
+            grammar = None if constrain is None else constrain(case)
             requests.append(Request(tuple(ids), self.max_tokens, grammar=grammar, **how))
             places.append(place)
             prompts.append(text)

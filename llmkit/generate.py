@@ -49,6 +49,9 @@ class Request:
     seed: int | None = None  # None: drawn anew each time
     stop: tuple[str, ...] = ()  # texts that end the answer; they are not part of it
     grammar: Grammar | None = None
+    # The least probability that the first tokens which the grammar allows must have together, without
+    # it; the answer is empty where they have less. 0: any.
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,9 @@ class Engine:
         kept = []
         for place, row in enumerate(rows):
             token = greedy[place]
+            if not row.ids and declines(row.request, logits[place]):
+                finish(row.index, self._completion(row, "stop"))
+                continue
             if row.request.grammar is not None or row.generator is not None:
                 token = choose(row.request, row.ids, row.generator, logits[place])
             if token in self.stop_ids:
@@ -278,6 +284,18 @@ def likeliest(logits: torch.Tensor) -> torch.Tensor:
     blocks = blocks.view(len(logits), -1, block)
     best = blocks.amax(-1).argmax(-1)
     return best * block + blocks[rows, best].argmax(-1)
+
+
+def declines(request: Request, logits: torch.Tensor) -> bool:
+    """Whether the first token would hardly be one that the grammar allows, by request.threshold;
+    logits [vocabulary]."""
+    if request.threshold <= 0 or request.grammar is None:
+        return False
+    allowed = request.grammar.mask([])
+    if allowed is None:
+        return False
+    chance = logits.float().cpu().softmax(0)[allowed].sum()
+    return float(chance) < request.threshold
 
 
 def choose(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.errors import ConfigError, LlmkitError
-from llmkit.generate import Completion, Request, choose, common_length, likeliest
+from llmkit.generate import Completion, Request, choose, common_length, declines, likeliest
 from llmkit.scheduler_draft import LONGEST, Drafter, History, read_answers
 from llmkit.scheduler_text import TextStream
 
@@ -374,6 +374,9 @@ class Scheduler:
         try:
             if not row.ids:  # requests that wait may begin alike
                 self._model.save(row.seat, row.request.ids)
+            if not row.ids and declines(row.request, logits):
+                self._finish(row, "stop")
+                return
             if row.request.grammar is not None or row.generator is not None:
                 token = choose(row.request, row.ids, row.generator, logits)
             if token in self.stop_ids:

@@ -139,7 +139,7 @@ class Api(LitAPI):  # type: ignore[misc]
             grammar.mask([])  # what is compiled late is compiled here, not between others' tokens
         made = Request(
             self.ids_for(job["voice"], ids), min(job["max_tokens"], room), job["temperature"],
-            job["top_p"], job["seed"], tuple(job["stop"]), grammar,
+            job["top_p"], job["seed"], tuple(job["stop"]), grammar, job["tool_threshold"],
         )  # fmt: skip
         return made, tools
 

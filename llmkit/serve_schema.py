@@ -151,6 +151,7 @@ class _Asked(Strict):
     stop: Stops | None = None
     stream: bool | None = None
     response_format: ResponseFormat | None = None
+    tool_threshold: Probability | None = None
 
     def _job(
         self,
@@ -179,6 +180,7 @@ class _Asked(Strict):
             "system_context": self.system_context,
             "tools": None if tools is None else [tool.model_dump(exclude_none=True) for tool in tools],
             "tool_choice": _choice(choice, tools),
+            "tool_threshold": self._threshold(choice),
             "schema": _schema(self.response_format),
             "max_tokens": wanted,
             # nothing but the likeliest token is left of either
@@ -188,6 +190,13 @@ class _Asked(Strict):
             "stop": stop,
             "stream": bool(self.stream),
         }  # fmt: skip
+
+    def _threshold(self, choice: Any) -> float:
+        """tool_threshold; ApiError where no tool must be called."""
+        if self.tool_threshold and choice in (None, "auto", "none"):
+            said = "tool_threshold goes with tool_choice=required, or with the name of a tool"
+            raise ApiError(400, said, None, "tool_threshold")
+        return self.tool_threshold or 0.0
 
 
 class GenerateRequest(_Asked):
@@ -209,7 +218,7 @@ class GenerateRequest(_Asked):
 
 
 class ChatRequest(_Asked):
-    """OpenAI's chat completion, with `system_context` in addition."""
+    """OpenAI's chat completion, with `system_context` and `tool_threshold` in addition."""
 
     model: str
     tools: list[Tool] | None = None

@@ -35,6 +35,7 @@ from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
 from llmkit.installer.review import objection
+from llmkit.installer.review_text import about
 from llmkit.installer.review_text import instead as instead_of
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
@@ -116,7 +117,10 @@ class Assistant:
             answer = self._ask(ask, on_text)
         self.history.append({"role": "user", "content": message})
         turn, again = self._judged(answer, message)
-        if again:
+        other = self._second_look(ask, message) if answer.type == "text" else None
+        if other is not None:
+            turn = other
+        elif again:
             turn = self._anew(ask, message, turn)
         self.history.append({"role": "assistant", "content": self._told(turn)})
         return turn
@@ -124,6 +128,29 @@ class Assistant:
     def _told(self, turn: Turn) -> str:
         """How a turn stands in the history while nobody has agreed to it."""
         return _NOTHING_RAN if turn.command is not None else turn.text or "…"
+
+    def _second_look(self, ask: Ask, message: str) -> Turn | None:
+        """A proposal in place of a text, where the model nearly made one, the message names what it works
+        on, and nothing is against it, a question for consent included; else None. The server has read
+        the question already."""
+        cfg = self.cfg
+        if not isinstance(cfg, ChatAskConfig) or cfg.tool_threshold >= 1:
+            return None
+        nearly = replace(
+            ask, tool_choice="required", tool_threshold=cfg.tool_threshold, temperature=0.0
+        )
+        try:
+            answer = self._ask(nearly, None)
+        except ServerError:  # of an earlier server, perhaps
+            return None
+        command = answer.arguments.get("command")
+        if answer.type == "text" or not isinstance(command, str):
+            return None
+        against = objection(self.state, self.history, command)
+        if against is not None or not about(self.state, self.history, command):
+            return None
+        turn, _ = self._judged(answer, message)
+        return turn if turn.command is not None else None
 
     def _anew(self, ask: Ask, message: str, first: Turn) -> Turn:
         """What the other tries come to: a proposal, or the first turn where they come to none.

@@ -95,7 +95,7 @@ def _objection(talk: Talk, command: str) -> Objection | None:
         or unnamed(talk, command)
         or too_much(talk, command)
         or completed(talk, command)[0]
-        or other_layout(talk, outcome)
+        or other_layout(talk, outcome, command)
     )
     if miss:
         return _other_step(talk, outcome, command, f"{miss}. ")

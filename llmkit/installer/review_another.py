@@ -51,7 +51,8 @@ _DEED = re.compile(  # a disk is to be made ready
     r"set ?up|lay out|clean slate|msdos|gpt)\b"
 )
 _FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|v?fat(?:32)?)\b")
-_SAME = re.compile(r"\bi mean(?:t)?\b|\bsame (?:plan|thing|layout|there)\b")
+_SAME = re.compile(r"\bi mean(?:t)?\b|\bsame (?:plan|thing|there)\b")
+_LIKE = re.compile(r"\b(?:as|like|that of|from|gets?|layout)\b")
 _SAME_WORDS = frozenset(
     "oh i meant mean same plan there thing sorry oops rather instead please".split()
 )
@@ -90,7 +91,7 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
     yield _in_the_group(talk, command)
     if len(parts) > 1:
         yield _only_named(talk, parts)
-        yield without_restart(command)
+        yield without_restart(talk, command)
         yield only_to_mnt(parts)
         yield _without_failing(talk, parts)
 
@@ -101,7 +102,8 @@ def _other_disk(talk: Talk, command: str) -> str:
     state = talk.state
     used = {path for node in named(command, state) for path in disks_of(state, node)}
     text = kept(talk.said)
-    same = _SAME.search(say.folded(text)) is not None and bool(talk.plan())
+    same = _SAME.search(say.folded(text)) is not None and called(talk.plan(), state) == used
+    same = same and wish.proposes(talk.plan()) and not _LIKE.search(say.folded(text))
     if len(used) != 1 or not (same or _DEED.search(say.folded(wish.requests(text)))):
         return ""
     refs = refer(text, state, talk.topic)
@@ -124,7 +126,7 @@ def _other_disk(talk: Talk, command: str) -> str:
 
 def _other_kind(talk: Talk, command: str) -> str:
     """The line with the one kind of file system that the message names."""
-    said = scope.after_correction(talk.said) or talk.said  # "exr4, I mean ext4"
+    said = scope.corrected_kind(talk.said) or talk.said  # "exr4, I mean ext4"
     wanted = kinds(kept(said)) & set(FLAGS)
     nodes = named(command, talk.state)
     if len(wanted) != 1 or not is_plain(said, nodes, talk.state):

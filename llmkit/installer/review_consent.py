@@ -39,6 +39,7 @@ _PLEASE = re.compile(
 )
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
 _CORRECTS = re.compile(r"\b(?:other|instead|rather|no|nope|not)\b", re.IGNORECASE)
+_LATTER = re.compile(r"(?<!with )\bthe (?:former|latter)\b")
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
 
@@ -112,10 +113,15 @@ class Talk:
         """What a piece of the last message refers to; "the latter" is a disk of the two named last."""
         refs = refer(text, self.state, self.topic)
         place = scope.of_two(text)
-        if refs or place is None:
+        last = self.turns[-1] if self.turns else None
+        if refs or place is None or last is None or last.user or last.ran:
             return refs
-        pair = self._pair()
-        return Refs(frozenset(), frozenset({pair[place]})) if pair else refs
+        pair = self._in_turn(last.text)
+        told = say.folded(last.text)
+        other = re.search(r"\bor\b|\?|\bstays?\b", told) is not None or scope.holding(told)
+        if len(pair) != 2 or other or say.keeps(told) or not _LATTER.search(say.folded(text)):
+            return refs
+        return Refs(frozenset(), frozenset({pair[place]}))
 
     def _pair(self) -> list[str]:
         """The two disks that one of the last texts names, in its order; [] where none names two."""

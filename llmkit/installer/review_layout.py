@@ -1,12 +1,16 @@
 """Does a line lay a disk out as the message says?
 
-    asked(talk)                    # Layout("/dev/sda", (("ef00", 512 << 20), ("8300", None)))
-    other_layout(talk, outcome)    # "You asked for EFI and root, and this lays the disk out otherwise"
-    laid_out(talk, command)        # the line that does: sgdisk -Z /dev/sda && sgdisk -n 1:0:+512M …
+    asked(talk)                             # Layout("/dev/sda", (("ef00", 512 << 20), ("8300", None)))
+    other_layout(talk, outcome, command)    # "You asked for EFI and root, and this lays it out otherwise"
+    laid_out(talk, command)                 # sgdisk -Z /dev/sda && sgdisk -n 1:0:+512M …
 
 A small model writes the layout that it saw most: a swap partition that nobody wants, two partitions where
 one was asked for, none at all. What a message says of them in plain words (`512M efi, 4G swap, rest root`)
 is read here, whole or not at all: a size without a partition, or one named twice, and nothing is known.
+
+A line of the review's own erases a disk, so it comes only in the place of one that makes a new table, on
+the same disk or on one where the message names the other by its path or model, never where a partition
+that is there may be meant.
 """
 
 from __future__ import annotations
@@ -17,161 +21,207 @@ from dataclasses import dataclass
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.effects.gpt import guid
+from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_plain import is_plain
-from llmkit.installer.review_refer import candidates
+from llmkit.installer.review_refer import called, candidates, named
 from llmkit.installer.review_step import kept, kinds, like
 
 ESP_SIZE = 512 << 20  # bytes of an EFI system partition where nobody says how large
 _TOKEN = re.compile(
-    r"(?P<size>(?<![\w.])\+?\d+(?:[.,]\d+)? ?[gmt](?:i?b|igs?)?\b)|"
+    r"(?P<size>(?<![\w.])\+?\d+(?:[.,]\d+)? ?[gmt](?:i?b|igs?)?\b|\b(?:the )?(?:rest|remainder)\b)|"
     r"(?P<ef00>\b(?:efi|esp|ef00)(?: system)?(?: part(?:ition)?)?\b)|"
     r"(?P<s8200>\b(?:swap|8200)(?: part(?:ition)?)?\b)|"
     r"(?P<s8300>\b(?:root|8300)(?: part(?:ition)?)?\b)|"
     r"(?P<s8302>\b(?:home|8302)(?: part(?:ition)?)?\b)|"
     r"(?P<other>\bboot\b|\b(?:ef02|8301|8e00)\b)|"
-    r"(?P<gap>[,;:.&\n]|\b(?:and|then|plus|with)\b)"
+    r"(?P<gap>[,;:.&\n+]|\b(?:and|then|plus|with)\b)"
 )
 _SINGLE = re.compile(
     r"(?<!that )(?<!this )(?<!the )(?<!which )\b(?:single|lone|one)"
     r"(?: (?:single|big|large|whole|only|linux|root|home|data|ext4))* part(?:ition)?\b(?! table)|"
     r"\bp1 ?= ?(?:all|everything|the whole)\b"
 )
-_PARTS = re.compile(  # partitions are asked for, in whatever words
-    r"\b(?:re)?partition(?:ed|ing)?\b(?! table)|\binstall\b|\bfor (?:linux|the system)\b|\bset ?up\b|"
-    r"\bla(?:y|id) (?:\S+ )?out\b|\bcut (?:it )?up\b|\bprepare\b"
+_PARTS = re.compile(  # a disk is to be laid out, in whatever words
+    r"\b(?:re)?partition(?:ed|ing)?\b(?! table| layout)|\binstall\b|\bfor (?:linux|the system)\b|"
+    r"\bset ?up\b|\bprepare\b"
+)
+_OTHER_WISH = re.compile(  # a partition that is there or comes to others, a table alone, a description
+    r"\b(?:first|second|third|fourth|\d(?:st|nd|rd|th)|last|a|new|another|extra|more|existing|old|"
+    r"this|that|which|whose|every|each|my|your|its) part(?:ition)?s?\b|"
+    r"\bpart(?:ition)?s? (?:\d|#|no\b|number|one|two|three|layout|table|of)|"
+    r"\b(?:layout of|as is|rest of|is on|are on|would you|could you|can you|free space|"
+    r"mbr|msdos|dos|gpt|table|label)\b|#\d"
 )
 _MORE = frozenset(  # words of layouts that `is_plain` does not know
     "rest remainder remaining behind becomes become plus only just big large bigger smaller larger biggest "
-    "smallest largest little lone latter former gives give each one's its it's type ef00 8200 8300 8302 via "
-    "sgdisk".split()
-)
-_RANKED = re.compile(
-    r"\b(?:bigg?er|biggest|large(?:r|st)?|small(?:er|est)?|big|little|latter|former|other)\b"
+    "smallest largest little lone p1 latter former gives give one's its it's type ef00 8200 8300 8302 via "
+    "sgdisk mib gib mb gb".split()
 )
 _SAME_AS = (  # in other words
     (re.compile(r"\b(?:everything else|all else|what(?:'s| is) left|whatever (?:is|remains)(?: left)?)"
                 r"(?= (?:(?:for|as|to|is|becomes) )?(?:the |a )?(?:root|home))"), "rest"),
-    (re.compile(r"\b(root|home)((?: \w+)?) (?:everything else|what(?:'s| is) left)\b"), r"\1\2 rest"),
+    (re.compile(r"\b(root|home)((?: \w+)?) (?:everything else|(?:for )?what(?:'s| is) left)\b"),
+     r"\1\2 rest"),
     (re.compile(r"\bla(?:y|id) (?:(?:it|that|this|\S*d[a-z]|\S*nvme\S+) )?out\b"), "partition"),
     (re.compile(r"\b(?:cut|split|slice|carve) (?:(?:it|that|this) )?up\b"), "partition"),
     (re.compile(r"\b(?:it's|it is|that is) (?:empty|blank)(?:,? (?:so|and))?\b"), " "),
-    (re.compile(r"\bfor (?:my|our) (?:home|own) files\b"), "for home"),
+    (re.compile(r"\bfor (?:my|our) (?:home|own) files\b"), " "),
 )  # fmt: skip
-_LAYS_OUT = re.compile(r"\b(?:sgdisk|gdisk|parted|sfdisk|fdisk|wipefs)\b")
+_RANKED = re.compile(
+    r"\b(?:bigg?er|biggest|large(?:r|st)?|small(?:er|est)?|big|little|latter|former|other)\b"
+)
+_NEW_TABLE = re.compile(  # the line makes a table, or a first partition
+    r"\bsgdisk\b[^&;|]* (?:-Z|--zap-all|-o|-Zo|--?n[ew]* 1:)|\bmklabel\b"
+)
+_EMPTIES = re.compile(r"sgdisk (?:-Z|--zap-all|-o|-Zo) (/dev/\S+)")
+_CODE = re.compile(r"\b8[23]0\d\b")
 _UNITS = {"m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_FORMS = (re.compile(r"(?:RS)*R?"), re.compile(r"(?:SR)*R?"))  # of roles and sizes in a piece
+
+Parts = tuple[tuple[str, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A disk and its partitions in their order: type code, size in bytes (None: what is left).
-    `said`: the message names them; else they are what is usual."""
+    `said`: the message names them; else they are what is usual. `sized`: codes whose size was said."""
 
     disk: str
-    parts: tuple[tuple[str, int | None], ...]
+    parts: Parts
     said: bool
+    sized: frozenset[str] = frozenset()
 
 
 def asked(talk: Talk) -> Layout | None:
     """The layout that the last message asks for; None where it says none, or not surely."""
     state = talk.state
     text = _plainly(kept(talk.said))
-    plain = say.folded(text)
-    if kinds(text) or say.only_formats(text):
+    wants_parts = _PARTS.search(text) is not None
+    if kinds(text) or _OTHER_WISH.search(_SINGLE.sub(" ", text)):
         return None
-    if not (say.destroys(wish.requests(text)) or _PARTS.search(plain)):
+    if say.only_formats(text) and not wants_parts:
+        return None
+    if not (wants_parts or say.destroys(wish.requests(text))):
         return None
     refs = talk.meant(text)
     disks = refs.disks or talk.topic
-    if not refs and _RANKED.search(plain) or not refs.sure or len(disks) != 1:
+    if not refs and _RANKED.search(text) or not refs.sure or len(disks) != 1:
         return None
     if not is_plain(_plainly(talk.said), disks | refs.nodes, state, _MORE):
         return None
-    (disk,) = disks
-    if disk not in {one.path for one in candidates(state)}:
+    (path,) = disks
+    disk = next((one for one in candidates(state) if one.path == path), None)
+    if disk is None or refs.nodes - {path}:
         return None
-    for name in (disk, disk.removeprefix("/dev/")):
-        plain = re.sub(rf"(?<![\w/]){re.escape(name)}(?![\w])", " ", plain)
-    parts = _parts(plain)
-    return None if parts is None else Layout(disk, parts or _usual(talk), bool(parts))
+    for name in (path, disk.name):
+        text = re.sub(rf"(?<![\w/]){re.escape(name)}(?![\w])", " ", text)
+    found = _parts(text)
+    if found is None or any(size and size > 0.9 * disk.size for _, size in found):
+        return None
+    sized = frozenset(code for code, size in found if size is not None)
+    uefi = state.boot_mode == "uefi"
+    if not found:
+        usual: Parts = (("ef00", ESP_SIZE), ("8300", None)) if uefi else (("8300", None),)
+        return Layout(path, usual, said=False)
+    if uefi and len(found) > 1 and found[0][0] != "ef00":
+        return None  # nothing would start from it
+    parts = tuple(
+        (code, ESP_SIZE if code == "ef00" and size is None else size) for code, size in found
+    )
+    rest = [code for code, size in parts if size is None]
+    if len(rest) != 1 or parts[-1][1] is not None or rest[0] in ("8200", "ef00"):
+        return None
+    return Layout(path, parts, said=True, sized=sized)
 
 
 def _plainly(text: str) -> str:
-    """A message with other words for what is common in layouts."""
+    """A message, folded, with other words for what is common in layouts."""
     text = say.folded(text)
     for pattern, words in _SAME_AS:
         text = pattern.sub(words, text)
     return text
 
 
-def _usual(talk: Talk) -> tuple[tuple[str, int | None], ...]:
-    return (
-        (("ef00", ESP_SIZE), ("8300", None))
-        if talk.state.boot_mode == "uefi"
-        else (("8300", None),)
-    )
-
-
-def _parts(plain: str) -> tuple[tuple[str, int | None], ...] | None:
-    """The partitions of a text; () where it names none, None where it cannot be told."""
-    marks: list[tuple[str, str]] = []
-    for found in _TOKEN.finditer(plain):
-        kind = found.lastgroup or ""
+def _parts(plain: str) -> Parts | None:
+    """The partitions of a text, in its order, with the sizes that it says; () where it names none, None
+    where it cannot be told."""
+    if _SINGLE.search(plain):
+        return _single(plain)
+    parts: list[tuple[str, int | None]] = []
+    piece: list[tuple[str, str]] = []
+    marks = [(found.lastgroup or "", found[0]) for found in _TOKEN.finditer(plain)]
+    for kind, word in [*marks, ("gap", "")]:
         if kind == "other":
             return None
-        marks.append((kind.removeprefix("s") if kind != "size" else kind, found[0]))
-    roles = [kind for kind, _ in marks if kind not in ("size", "gap")]
-    if _SINGLE.search(plain):
-        sized = any(kind == "size" for kind, _ in marks)
-        codes = [word for kind, word in marks if kind == word] or roles or ["8300"]
-        return None if sized or len(codes) != 1 or codes[0] == "8200" else ((codes[0], None),)
-    if len(set(roles)) != len(roles):
-        return None
-    sizes: dict[int, int] = {}  # place of a role → its size
-    used: set[int] = set()
-    for place, (kind, _) in enumerate(marks):
-        if kind in ("size", "gap"):
+        if kind != "gap":
+            piece.append((kind, word))
             continue
-        for near in (place - 1, place + 1):
-            if 0 <= near < len(marks) and marks[near][0] == "size" and near not in used:
-                used.add(near)
-                sizes[place] = _bytes(marks[near][1])
-                break
-    if any(kind == "size" and place not in used for place, (kind, _) in enumerate(marks)):
+        read = _piece(piece)
+        if read is None:
+            return None
+        parts += read
+        piece = []
+    codes_said = [code for code, _ in parts]
+    if len(set(codes_said)) != len(codes_said) or parts and "8300" not in codes_said:
         return None
-    parts = [
-        (kind, sizes.get(place, ESP_SIZE if kind == "ef00" else None))
-        for place, (kind, _) in enumerate(marks)
-        if kind not in ("size", "gap")
-    ]
-    rest = [part for part in parts if part[1] is None]
-    if parts and (len(rest) != 1 or rest[0][0] == "8200" or "8300" not in roles):
-        return None
-    return tuple(sorted(parts, key=lambda part: part[1] is None))
+    return tuple(parts)
 
 
-def _bytes(size: str) -> int:
-    found = re.search(r"(\d+(?:[.,]\d+)?) ?([gmt])", size)
+def _single(plain: str) -> Parts | None:
+    """The one partition of a text; None where it speaks of others, too."""
+    found = _SINGLE.search(plain)
     assert found is not None
-    return int(float(found[1].replace(",", ".")) * _UNITS[found[2]])
+    left = plain[: found.start()] + " " + plain[found.end() :]
+    codes = set(_CODE.findall(left))
+    others = any(mark.lastgroup != "gap" for mark in _TOKEN.finditer(_CODE.sub(" ", left)))
+    if others or len(codes) > 1 or "8200" in codes:
+        return None
+    usual = "8302" if re.search(r"\bhome\b", found[0]) else "8300"
+    return ((codes.pop() if codes else usual, None),)
 
 
-def other_layout(talk: Talk, outcome: Outcome) -> str:
+def _piece(marks: list[tuple[str, str]]) -> list[tuple[str, int | None]] | None:
+    """What stands between two commas: partitions, each beside its size; None where that is not clear."""
+    shape = "".join("S" if kind == "size" else "R" for kind, _ in marks)
+    before, after = (form.fullmatch(shape) is not None for form in _FORMS)
+    if not (before or after):
+        return None
+    found: list[tuple[str, int | None]] = []
+    for place, (kind, _) in enumerate(marks):
+        if kind == "size":
+            continue
+        near = place + 1 if before else place - 1
+        sized = 0 <= near < len(marks) and marks[near][0] == "size"
+        found.append((kind.removeprefix("s"), _bytes(marks[near][1]) if sized else None))
+    return found
+
+
+def _bytes(size: str) -> int | None:
+    """A size in bytes; None for the rest."""
+    found = re.search(r"(\d+(?:[.,]\d+)?) ?([gmt])", size)
+    return int(float(found[1].replace(",", ".")) * _UNITS[found[2]]) if found else None
+
+
+def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     """What is wrong with the partitions that a line makes on a whole disk; "" where nothing is."""
-    tables = {event.device for event in outcome.events if event.kind in ("table", "unpartition")}
-    if not tables:
-        return ""
-    wanted = asked(talk)
+    state = talk.state
+    nodes = {event.device for event in outcome.events if event.kind in ("table", "unpartition")}
+    tables = {path for node in nodes for path in disks_of(state, node)}
+    empties = _EMPTIES.fullmatch(command)  # of a blank disk: nothing happens
+    tables |= {empties[1]} if empties else set()
+    wanted = asked(talk) if len(tables) == 1 else None
     if wanted is None or tables != {wanted.disk}:
         return ""
     made = next(disk for disk in outcome.state.disks if disk.path == wanted.disk)
     if not made.partitions:
-        return "You asked for partitions, and this makes none" if _wants_parts(talk, wanted) else ""
-    if not wanted.said or talk.state.boot_mode != "uefi":
+        wants = wanted.said or _PARTS.search(wish.requests(_plainly(kept(talk.said)))) is not None
+        return "You asked for partitions, and this makes none" if wants and empties else ""
+    if not wanted.said or state.boot_mode != "uefi":
         return ""
     fits = len(made.partitions) == len(wanted.parts) and all(
-        part.type == guid(code) and (size is None or like(size, part.size))
+        _is(part.type, code) and (code not in wanted.sized or size is None or like(size, part.size))
         for part, (code, size) in zip(made.partitions, wanted.parts, strict=True)
     )
     told = {"ef00": "EFI", "8200": "swap", "8300": "root", "8302": "home"}
@@ -180,18 +230,26 @@ def other_layout(talk: Talk, outcome: Outcome) -> str:
     return "" if fits else f"You asked for {what}, and this lays the disk out otherwise"
 
 
-def _wants_parts(talk: Talk, wanted: Layout) -> bool:
-    plain = say.folded(wish.requests(_plainly(kept(talk.said))))
-    return wanted.said or _PARTS.search(plain) is not None
+def _is(type_: str, code: str) -> bool:
+    """Whether a partition's type is that of a code; those for Linux count as one."""
+    if code in ("ef00", "8200"):
+        return type_ == guid(code)
+    return type_ not in (guid("ef00"), guid("8200"), guid("ef02"))
 
 
 def laid_out(talk: Talk, command: str) -> str:
-    """The line that empties a disk and lays it out as the message says, near one that has to do with that;
+    """The line that empties a disk and lays it out as the message says, near one that makes a new table;
     "" where it is not known."""
-    wanted = asked(talk) if _LAYS_OUT.search(command) else None
-    if wanted is None or not _wants_parts(talk, wanted):
+    state = talk.state
+    if not _NEW_TABLE.search(command):
         return ""
-    if talk.state.boot_mode != "uefi":
+    wanted = asked(talk)
+    used = {path for node in named(command, state) for path in disks_of(state, node)}
+    if wanted is None or used != {wanted.disk} and called(talk.said, state) != {wanted.disk}:
+        return ""
+    if not wanted.said and not _PARTS.search(wish.requests(_plainly(kept(talk.said)))):
+        return ""
+    if state.boot_mode != "uefi":
         alone = wanted.parts == (("8300", None),)
         line = f"parted -s {wanted.disk} mklabel msdos mkpart primary 1MiB 100% set 1 boot on"
         return line if alone else ""

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.explain_words import listed
+from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_plain import is_plain
@@ -34,15 +36,16 @@ _OTHER_WISH = re.compile(
 _RESTART = re.compile(r"^(.*\S) && (?:systemctl )?(?:reboot|poweroff|shutdown\b[^&]*)$")
 _ENDS = re.compile(
     r"\b(?:re-?boot\w*|re-?start\w*|boot\w*|power\w*|shut\w*|off|finish\w*|done|end|bye|leave|quit|go\w*|"
-    r"ready|complete\w*|next|continue|proceed|follow\w*|new system|try it|start\w*|yes|yep|sure|ok|eject|"
-    r"finali[sz]e|through|over|last|wrap|do|let's|these|those|both|all|everything|them|steps?|rest|remaining)\b"
+    r"ready|complete\w*|reset|halt|exit|please|pls|k|now|next|continue|proceed|follow\w*|new system|try it|"
+    r"start\w*|yes|yep|sure|ok|eject|finali[sz]e|through|over|last|wrap|do|let's|these|those|both|all|"
+    r"everything|them|steps?|rest|remaining)\b"
 )
 _ROOT_PART = re.compile(r"\b(?:the |its )root part(?:ition)?\b(?!s)")
-_THE_ONE = re.compile(r"\b(?:the|its|it's) (first|second|third|last) one\b")
+_THE_ONE = re.compile(r"\b(?:the|its|it's) (first|second|last) one\b")
 _MKFS_ALONE = re.compile(r"^mkfs\.(?:ext[234]|btrfs|xfs|f2fs) -[Ff] (/dev/\S+)$")
 _ONE_PART = re.compile(
     r"\b(?:root|home|data|first|second|third|last|1st|2nd|3rd|only|just|again|other|anew|redo|part(?:ition)?|p\d+|"
-    r"number|big|large|bigger|larger|one)\b|#|\d\b(?<!ext\d)(?<!\wfs)"
+    r"number|big|large|bigger|larger|one|fat\w*|efi|esp|boot|nothing|else|stays?)\b|#|\d\b(?<!ext\d)(?<!\wfs)"
 )
 _LAID_OUT = re.compile(
     r"^(?:sgdisk (?:-Z|--zap-all) \S+ && )?sgdisk -n 1:0:\+\w+ -t 1:ef00 -n 2:0:0 -t 2:8300 (/dev/\S+)$"
@@ -51,12 +54,20 @@ _ONE_MADE = re.compile(
     r"^parted -s (/dev/\S+) mklabel msdos mkpart primary 1MiB 100% set 1 boot on$"
 )
 _TWICE = "Two would be at one place"  # as _TOLD
-_AGAIN = re.compile(r"^(?:\w+ )?(?:mkfs(?:\.\w+)?|(?:re)?format\w*)\b")
-_AGAIN_WORDS = frozenset("again once more anew over reformat".split())
+_AGAIN = re.compile(
+    r"(?:(?:please|pls|now|then|ok|yes)[ ,]+)*(?:mkfs|(?:re)?format)(?: on)?(?: the)?(?: partition)? "
+    r"(\w+)(?: (?:again|once more|anew|please|pls|now))+"
+)
+_SENTENCE = re.compile(r"[.!?;]\s")
+_NOT_ALL = re.compile(r"\b(?:not|you|yourself|later|only|never|then you)\b|n't\b")
+_LISTS = re.compile(r"\b[12ab]\)|\b1\.|\bwhich\b|\bor\b", re.IGNORECASE)
+_ENDINGS = ("reboot", "restart", "reset", "shutdown", "poweroff")
+_TAKES = frozenset("m curious try choose pick chose go going let's".split())
 _NO_NAMES = frozenset(
     "pw pass passwd password passwords sudo wheel admin administrator user users account login member "
     "members group new the a an my me for with without and plus that this it one name named called "
-    "home shell bash".split()
+    "home shell bash he she they it we you who someone somebody everyone everybody him her them us root "
+    "please now also too here later first second guest".split()
 )
 _NEW_USER = (
     re.compile(
@@ -66,7 +77,6 @@ _NEW_USER = (
         r"^([a-z][a-z0-9_-]*) (?:needs|gets|wants|must have|should (?:have|get)) an? (?:\w+ )?"
         r"(?:account|login|user)\b"
     ),
-    re.compile(r"\b(?:user|account|login) (?:named |called |for )?([a-z][a-z0-9_-]*)\W*$"),
 )
 _PLAN_FORMATS = re.compile(r"\b(?:and|,) format (?:the |its |both |all )*part(?:ition)?s?\b")
 _PLACE = re.compile(r"\bmount(?: -\S+)* (?:\S+ )?(/mnt\S*)(?= &&|$)")
@@ -99,25 +109,28 @@ _PASSWD = re.compile(r"\bpasswd ([a-z_][\w.-]*)$")
 
 
 def the_part(talk: Talk) -> frozenset[str]:
-    """The partition that a message names by what it is for, or as the second "one" of the only disk."""
+    """The partition that a message names by what it is for, or as the second "one" of the only disk, which
+    has one for the firmware and one for data."""
     own = candidates(talk.state)
     text = say.folded(kept(talk.said))
-    if len(own) != 1 or len(own[0].partitions) < 2 or own[0].path in named(text, talk.state):
+    esps = efi(talk.state)
+    if len(own) != 1 or own[0].path in named(text, talk.state) or talk.plan():
         return frozenset()
-    disk = own[0]
+    nodes = [own[0].partition_path(part.number) for part in own[0].partitions]
+    if len(nodes) != 2 or len(esps & set(nodes)) != 1:
+        return frozenset()
     if _ROOT_PART.search(text):
-        return frozenset(node for node, role in roles(talk.state).items() if role == "root")
+        return frozenset(nodes) - esps
     found = _THE_ONE.search(text)
-    if not found:
+    listed = [turn.text for turn in talk.turns[-1:] if not turn.user and _LISTS.search(turn.text)]
+    if not found or listed:
         return frozenset()
-    place = {"first": 0, "second": 1, "third": 2, "last": -1}[found[1]]
-    numbers = [part.number for part in disk.partitions]
-    return frozenset({disk.partition_path(numbers[place])} if place < len(numbers) else ())
+    return frozenset({nodes[0 if found[1] == "first" else -1]})
 
 
 def too_much(talk: Talk, command: str) -> str:
     """That partitions are worked on beside the one that the message names; "": none are."""
-    if _RESTART.match(command) and not _ENDS.search(f"{talk.said} {talk.plan()}".lower()):
+    if without_restart(talk, command):
         return "Nobody spoke of a restart"
     if "&&" not in command or not _WORKS.search(command):
         return ""
@@ -146,20 +159,29 @@ def only_to_mnt(parts: Sequence[str]) -> str:
     return " && ".join(keep) if any(p.startswith("mount ") for p in keep) else ""
 
 
-def without_restart(command: str) -> str:
-    """The line without the restart at its end; "" where there is none."""
+def without_restart(talk: Talk, command: str) -> str:
+    """The line without the restart at its end, where nobody spoke of one; else ""."""
     found = _RESTART.match(command)
-    return found[1] if found else ""
+    told = [turn.text for turn in talk.turns if not turn.user and not turn.ran][-1:]
+    plain = say.folded(f"{talk.said} {' '.join(told)}")
+    if not found or _ENDS.search(plain) or any(say.typed(w, _ENDINGS) for w in say.words(plain)):
+        return ""
+    return found[1]
 
 
 def _esp_too(talk: Talk, command: str) -> tuple[str, str]:
     """A file system for the root partition alone, where no partition was named: the EFI partition beside
     it has none yet, and nothing starts from it."""
     found = _MKFS_ALONE.match(command)
-    text = say.folded(kept(talk.said))
-    if not found or talk.plan() or _ONE_PART.search(text):
+    text = say.folded(talk.said)
+    if (
+        not found
+        or talk.plan()
+        or _ONE_PART.search(text)
+        or not (kinds(text) or _FORMATS.search(text))
+    ):
         return "", ""
-    if not (kinds(text) or _FORMATS.search(text)) or named(text, talk.state) & {found[1]}:
+    if not is_plain(talk.said, frozenset(), talk.state, _TAKES):
         return "", ""
     disks = disks_of(talk.state, found[1])
     blank = [node for node in efi(talk.state, blank=True) if disks_of(talk.state, node) == disks]
@@ -171,13 +193,14 @@ def _esp_too(talk: Talk, command: str) -> tuple[str, str]:
 
 def _formats_too(talk: Talk, command: str) -> tuple[str, str]:
     """A disk is only partitioned, where the plan that the message says yes to formats it, too."""
-    plan = talk.plan()
-    if not _PLAN_FORMATS.search(plan.lower()) or not say.agrees(talk.said):
+    said = [part for part in _SENTENCE.split(talk.plan().lower()) if _PLAN_FORMATS.search(part)]
+    if len(said) != 1 or _NOT_ALL.search(said[0]) or not wish.says_nothing_new(talk.said):
         return "", ""
-    said = set().union(*(kinds(turn.text) for turn in talk.turns if not turn.ran), kinds(talk.said))
-    if len(said & set(FLAGS)) > 1:
+    before = [kinds(kept(turn.text)) for turn in talk.turns if turn.user]
+    wanted = set().union(*before) & set(FLAGS)
+    if len(wanted) > 1 or not say.agrees(talk.said):
         return "", ""
-    kind = next(iter(said & set(FLAGS)), "ext4")
+    kind = next(iter(wanted), "ext4")
     for disk in candidates(talk.state):
         found = [pattern.fullmatch(command) for pattern in (_LAID_OUT, _ONE_MADE)]
         places = [match[1] == disk.path for match in found if match]
@@ -192,12 +215,8 @@ def _formats_too(talk: Talk, command: str) -> tuple[str, str]:
 
 def _format_it(talk: Talk, command: str) -> tuple[str, str]:
     """Another deed, where one partition that has a file system is to be formatted again, as it is."""
-    text = kept(talk.said)
-    nodes = named(text, talk.state) - {disk.path for disk in talk.state.disks}
-    if "mkfs" in command or len(nodes) != 1 or not _AGAIN.search(say.folded(text)):
-        return "", ""
-    (node,) = nodes
-    if not is_plain(text, nodes, talk.state, _AGAIN_WORDS):
+    found = _AGAIN.fullmatch(say.folded(kept(talk.said)).replace("/dev/", "").strip(" .!"))
+    if not found or "mkfs" in command or check_command(command, talk.state).danger == "read":
         return "", ""
     here = {
         disk.partition_path(part.number): part.signature.kind
@@ -205,11 +224,10 @@ def _format_it(talk: Talk, command: str) -> tuple[str, str]:
         for part in disk.partitions
         if part.signature
     }
-    said = kinds(text) & set(FLAGS)
-    kind = next(iter(said)) if len(said) == 1 else here.get(node, "")
-    if kind not in FLAGS or len(said) > 1:
-        return "", ""
-    return "You asked for a file system", f"mkfs.{kind} {FLAGS[kind]} {node}"
+    node = f"/dev/{found[1]}"
+    kind = here.get(node, "")
+    line = f"mkfs.{kind} {FLAGS[kind]} {node}" if kind in FLAGS else ""
+    return ("You asked for a file system", line) if line else ("", "")
 
 
 def _user_named(talk: Talk, command: str) -> tuple[str, str]:
@@ -224,7 +242,8 @@ def _user_named(talk: Talk, command: str) -> tuple[str, str]:
     if len(names) != 1 or _OTHER_WISH.search(text):
         return "", ""
     (name,) = names
-    line = f"arch-chroot /mnt useradd -m -G wheel -s /bin/bash {name}"
+    admin = " -G wheel" if "wheel" in command or _ADMIN.search(text) else ""
+    line = f"arch-chroot /mnt useradd -m{admin} -s /bin/bash {name}"
     more = f" && arch-chroot /mnt passwd {name}" if _PASSWORD.search(text) else ""
     return f"You spoke of {name}", line + more
 
@@ -232,18 +251,17 @@ def _user_named(talk: Talk, command: str) -> tuple[str, str]:
 def _same_place(talk: Talk, command: str) -> tuple[str, str]:
     """Two partitions at one place, and the second is for homes."""
     places = _PLACE.findall(command)
-    if talk.plan().startswith(_TWICE) or len(places) < 2 or len(set(places)) == len(places):
+    twice = len(places) > 1 and len(set(places)) < len(places) and "remount" not in command
+    if talk.plan().startswith(_TWICE) or not twice:
         return "", ""
     before, _, last = command.rpartition(" && ")
-    homes = any(
-        "home" in text for text in (talk.said, *(turn.text + turn.ran for turn in talk.turns))
-    )
     node = next(iter(named(last, talk.state)), "")
-    fits = homes and places[-1] in places[:-1] and node and node not in efi(talk.state)
-    return (
-        "Two would be at one place",
-        f"{before} && mount --mkdir {node} /mnt/home" if fits else "",
+    asked = [kept(talk.said), *(kept(turn.text) for turn in talk.turns if turn.user)]
+    homes = any("home" in text.lower() for text in asked) and not any(
+        re.search(r"\bno\b[^.,]*\bhome\b", text.lower()) for text in (talk.said, *asked)
     )
+    fits = homes and places[-1] in places[:-1] and roles(talk.state).get(node) == "home"
+    return _TWICE, f"{before} && mount --mkdir {node} /mnt/home" if fits else ""
 
 
 def _without_wheel(text: str, name: str) -> bool:

@@ -40,6 +40,8 @@ _ASIDE = re.compile(  # what is named is not what is wanted, or not only that
     r"although|though|but|avoid|instead|hostname|called|named|not|no|never|anywhere|hours?|now|was|were|screen|"
     r"fix|default|second|also|additional|as well|why|once|tried|says?|said|from)\b"
 )
+_OF_TIME = re.compile(r"\b(?:time|zone|timezone|tz|clock|[A-Z]{2,4})\b", re.ASCII)
+_ANY_LOCALE = re.compile(r"\b(?:locales?|us|uk|gb|en|default|usual|standard|utf-?8)\b")
 _NO_ZONE = re.compile(  # a zone by another name, or a city that is not the famous one
     r"\b(?:utc|gmt|cest|cet|est|edt|pst|pdt|mst|cst|eastern|central|mountain|pacific)\b|"
     r"\b(?:alabama|alaska|arizona|arkansas|colorado|connecticut|florida|georgia|hawaii|idaho|illinois|iowa|kansas|kentucky|"
@@ -86,7 +88,7 @@ def unnamed(talk: Talk, command: str) -> str:
         return ""
     heard = "\n".join([talk.said, *(turn.text or turn.ran for turn in talk.turns)])
     zone = _ZONE.search(command)
-    if zone and not _NO_ZONE.search(talk.said.lower()):
+    if zone and not _NO_ZONE.search(talk.said.lower()) and not _OF_TIME.search(talk.said):
         name = zone[2].strip()
         city = name.rpartition("/")[2].replace("_", " ").lower()
         words = say.words(say.folded(heard.replace("/", " ")))
@@ -94,7 +96,7 @@ def unnamed(talk: Talk, command: str) -> str:
         if not near and city not in heard.lower() and name not in places.zones(heard):
             return f"This sets the time zone {name}, which nobody named"
     wanted = places.locales(heard)
-    if wanted.languages or wanted.countries:
+    if wanted.languages or wanted.countries or _ANY_LOCALE.search(talk.said.lower()):
         return ""
     for locale in _LOCALE.findall(command):
         if not _typed(heard, locale):

@@ -24,6 +24,7 @@ _PLAIN = frozenset(  # words that turn no request around; the words of what is m
     "should may be made mkfs second third first last number part p".split()
 )  # fmt: skip
 _SIZE = re.compile(r"[+:]?\d[\w.:+%]*")
+_ODD = re.compile(r"[^\x00-\x7f’]|~~|!\w")  # other alphabets, and `!sda`
 _LONG = frozenset(word for word in _PLAIN if len(word) > 5)
 
 
@@ -32,6 +33,8 @@ def is_plain(
 ) -> bool:
     """Whether every word of a message is known, those of the disks of `nodes` and their models among
     them: nothing holds back, tells of something else or sets what is named against others."""
+    if _ODD.search(text):
+        return False
     own = {path for node in nodes for path in disks_of(state, node)}
     names = {node.removeprefix("/dev/") for node in nodes}
     for disk in state.disks:

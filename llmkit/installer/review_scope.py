@@ -75,6 +75,9 @@ _ONE_OF_THEM = re.compile(
     r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
 )
 _CORRECTION = re.compile(r"\b(?:i mean(?:t)?|or rather|correction|scratch that)\b[ ,:.]*")
+_KIND_ALONE = re.compile(
+    r"(?:as |to |use |make it )?(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs)(?: please| pls)?[ .!]*"
+)
 _PAST = re.compile(
     r"\b(?:was|were|has been|have been|had been|already|yesterday|earlier|last (?:week|year))\b"
 )
@@ -218,6 +221,13 @@ def after_correction(text: str) -> str:
     if not found or not plain[: found[-1].start()].strip(" ,.-"):
         return ""
     return plain[found[-1].end() :]
+
+
+def corrected_kind(text: str) -> str:
+    """A kind of file system that a text ends with as a correction, and nothing beside it; "" where none
+    is: `exr4 -- I mean ext4`."""
+    found = _KIND_ALONE.fullmatch(after_correction(text))
+    return found[1] if found else ""
 
 
 def only_encrypts(text: str) -> bool:

@@ -90,7 +90,7 @@ def _again(talk: Talk, outcome: Outcome, made: dict[str, str]) -> bool:
 def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:
     """Whether file systems are of other kinds than those that the person named."""
     data = {node: kind for node, kind in made.items() if _KIND.fullmatch(kind)}
-    text = kept(scope.after_correction(talk.said) or talk.said)
+    text = scope.corrected_kind(talk.said) or kept(talk.said)
     if made and _ESP.search(say.folded(text)) and not _MORE_THAN_ESP.search(say.folded(text)):
         esps = efi(after)
         if esps and not esps & set(made):

@@ -1,4 +1,4 @@
-"""Is what an answer in words says of the machine so?
+"""Is what an answer in words says of the machine so, and is it words that are due?
 
     untrue(state, messages, "There is no user leila on the new system yet.")    # "leila is a user here"
 
@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from llmkit.installer import size as sizes
-from llmkit.installer.guard_names import presence
-from llmkit.installer.review_step import like
+from llmkit.installer.guard_names import disks_of, presence
+from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_refer import named
+from llmkit.installer.review_step import kept, like
 from llmkit.installer.state import SystemState
 
 _DEVICE = re.compile(r"/dev/((?:[hsv]d[a-z]|xvd[a-z]|nvme\d+n\d+|mmcblk\d+)(?:[\w/]*\w)?)")
@@ -30,6 +32,23 @@ def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str
     """What a person gets in place of a text that is not so; "" where nothing is known to be wrong."""
     wrong = untrue(state, messages, text)
     return f"{wrong[:1].upper()}{wrong[1:]}. What shall I do?" if wrong else ""
+
+
+def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> bool:
+    """Whether the last message names the disks that a line works on, and its partitions where it names
+    any. False for a line without any."""
+    try:
+        talk = Talk(messages, state)
+        refs = talk.meant(kept(talk.said))
+        nodes = named(command, state)
+    except Exception:  # a bug here must not bring a line before the person
+        return False
+    disks = {disk.path for disk in state.disks}
+    used = {path for node in nodes for path in disks_of(state, node)}
+    parts = refs.nodes - disks
+    if not nodes or not refs or not refs.sure or not used <= refs.disks:
+        return False
+    return not parts or nodes - disks <= parts
 
 
 def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:

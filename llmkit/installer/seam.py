@@ -162,6 +162,12 @@ class InstallerDomain:
         """What a person gets in place of a text that is not so; see installer/review_text.py."""
         return review_text.instead(state, messages, text)
 
+    def about(
+        self, state: SystemState, messages: Sequence[Mapping[str, str]], command: str
+    ) -> bool:
+        """Whether the last message names the disks and partitions of a command; see review_text."""
+        return review_text.about(state, messages, command)
+
     def picture(self, state: SystemState) -> Picture:
         """The disks as bars, what is mounted, and the facts."""
         return picture.picture(state)
