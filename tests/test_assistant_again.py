@@ -28,14 +28,14 @@ def meet() -> Iterator[Meet]:
     """An assistant with so many tries, whose server acts like this in turn."""
     opened: list[Any] = []
 
-    def make(*answers: Any, tries: int = 3) -> tuple[Assistant, Told]:
+    def make(*answers: Any, tries: int = 3, tool_threshold: float = 1.0) -> tuple[Assistant, Told]:
         acts = [speaks(answer) if isinstance(answer, dict) else answer for answer in answers]
         server = Told(*acts).__enter__()
         client = Client(server.url, QUICK)
         opened.extend([server, client])
         cfg = ChatAskConfig(
             history=40, max_tokens=64, temperature=0.0, tries=tries,
-            retry=RetryConfig(temperature=0.7, top_p=0.9),
+            retry=RetryConfig(temperature=0.7, top_p=0.9), tool_threshold=tool_threshold,
         )  # fmt: skip
         return Assistant(asker(client), Recorded(EMPTY), cfg), server
 
@@ -115,6 +115,40 @@ def test_a_text_that_is_not_so_is_asked_for_again(meet: Meet) -> None:
     assert turn.text == "There is no /dev/sda2f10. What shall I do?" and turn.blocked is None
     assert len(server.asked) == 4
     assert assistant.history[-1] == {"role": "assistant", "content": turn.text}
+
+
+def test_a_text_that_nearly_was_a_command_is_proposed(meet: Meet) -> None:
+    """The second request must call the tool, if it is likely; the first answer is not kept."""
+    assistant, server = meet(
+        text("Shall I copy it?"), call("mount /dev/sda1 /mnt"), tool_threshold=0.2
+    )
+    turn = assistant.ask("put sda1 at /mnt")
+    assert turn.command == "mount /dev/sda1 /mnt"
+    first, second = (asked["body"] for asked in server.asked)
+    assert "tool_threshold" not in first
+    assert (second["tool_choice"], second["tool_threshold"], second["temperature"]) == (
+        "required", 0.2, 0.0
+    )  # fmt: skip
+    assert [message["role"] for message in assistant.history] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("said", "second"),
+    [
+        ("format sda1 with ext4", text("")),  # it was not likely
+        ("format sda1 with ext4", says(400, {"success": False, "error": "unknown field"})),
+        ("what is mkfs?", call("mkfs.ext4 -F /dev/sda1")),  # the message does not name it
+        ("is sda1 ext4?", call("mkfs.ext4 -F /dev/sda1")),  # it asks
+        ("nvme0n1 maybe", call(UEFI[0])),  # nobody agreed
+        ("format sda1 with ext4", call("mkfs.ext4 -F /dev/sda1")),  # it would lose what is there
+    ],
+)
+def test_else_the_text_stands(meet: Meet, said: str, second: Any) -> None:
+    """An empty answer, an older server, a command that nobody asked for."""
+    assistant, server = meet(text("Which disk?"), second, tool_threshold=0.2)
+    turn = assistant.ask(said)
+    assert turn.text == "Which disk?" and turn.command is None and turn.blocked is None
+    assert len(server.asked) == 2 and assistant.history[-1]["content"] == "Which disk?"
 
 
 def test_one_try_is_one_request(meet: Meet) -> None:

@@ -39,6 +39,9 @@ CASES = load_cases(SHIPPED, DOMAIN, limit=12, seed=1)
 NEVER = "mkfs.ext4 /dev/nvme7n1p1"  # no machine of the cases has it
 
 
+LOOK = -1  # the second look's place among the seeds
+
+
 class Told:
     """A backend that answers by case and seed (None: its own way), the latest in reverse order."""
 
@@ -50,7 +53,8 @@ class Told:
         self, cases: Sequence[Case], on_answer: OnAnswer, sampling: Sampling | None = None
     ) -> None:
         self.rounds.append(([case.name for case in cases], sampling))
-        seed = None if sampling is None else sampling.seed
+        seed: Any = None if sampling is None else sampling.seed
+        seed = LOOK if sampling is not None and sampling.threshold else seed
         for place, case in reversed(list(enumerate(cases))):
             text = self.answers.get((case.name, seed), self.otherwise)
             on_answer(place, Answer("prompt", text, "stop", 10, 5))
@@ -98,6 +102,38 @@ def test_a_command_that_can_never_work_is_asked_for_again() -> None:
     assert [(item.text, item.seed) for item in found[0].review.tries] == [
         ("$ never a", None), ("$ lsblk", 1)
     ]  # fmt: skip
+
+
+def test_a_text_that_nearly_was_a_command_is_one() -> None:
+    """Where the backend writes one, nothing is against it, not even a question, and it is due; else the
+    text stands. Before any other try, also for a text that is not so."""
+    a, b, c, d, e, f = (case.name for case in CASES[:6])
+    told = Told(
+        {(a, None): "Which?", (a, LOOK): "$ lsblk a", (b, None): "Which?", (b, LOOK): "",
+         (c, None): "Which?", (c, LOOK): "$ ask c", (d, None): "Which?", (d, LOOK): "$ other",
+         (e, None): "$ lsblk", (f, None): "untrue", (f, LOOK): "$ never f", (f, 1): "$ lsblk f"}
+    )  # fmt: skip
+    reviewed = Reviewed(
+        told, by_word, tries=2, retry=RETRY, threshold=0.2,
+        doubt=lambda case, text: "It is not so." if text == "untrue" else "",
+        due=lambda case, command: command != "other",
+    )  # fmt: skip
+    found = answered(reviewed, CASES[:6])
+    assert [answer.text for answer in found] == [
+        "$ lsblk a", "Which?", "Which?", "Which?", "$ lsblk", "$ lsblk f"
+    ]  # fmt: skip
+    assert [names for names, _ in told.rounds] == [[a, b, c, d, e, f], [f, d, c, b, a], [f]]
+    assert told.rounds[1][1] == Sampling(0.0, 1.0, None, 0.2)
+    assert found[0].raw == "Which?" and found[0].review is not None
+    assert [item.text for item in found[0].review.tries] == ["Which?", "$ lsblk a"]
+    assert all(answer.review is None for answer in found[1:5])
+
+
+def test_without_a_threshold_a_text_stands() -> None:
+    """1: nobody is asked a second time."""
+    told = Told({}, "Which?")
+    found = answered(Reviewed(told, by_word, tries=3, retry=RETRY, due=lambda *_: True))
+    assert len(told.rounds) == 1 and {answer.text for answer in found} == {"Which?"}
 
 
 def test_a_question_is_put_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from llmkit.config_engine import EngineConfig  # noqa: E402
+from llmkit.config_engine import EngineConfig, ServeEngineConfig  # noqa: E402
 from llmkit.config_model import ModelConfig  # noqa: E402
 from llmkit.errors import ConfigError  # noqa: E402
 from llmkit.generate import Engine, Request  # noqa: E402
 from llmkit.model import Loaded, load_model  # noqa: E402
+from llmkit.scheduler import Scheduler  # noqa: E402
 from llmkit.stage_errors import validated  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,6 +114,45 @@ def test_a_grammar_rules_what_may_come(loaded: Loaded) -> None:
 
     (made,) = engine(loaded).generate([Request((5, 6, 7), 12, grammar=Even())])
     assert made.ids and all(token % 2 == place % 2 for place, token in enumerate(made.ids))
+
+
+class Some:
+    """A grammar of these tokens."""
+
+    def __init__(self, size: int, *tokens: int) -> None:
+        self.allowed = torch.zeros(size, dtype=torch.bool)
+        self.allowed[list(tokens)] = True
+
+    def mask(self, ids: Sequence[int]) -> Any:
+        """The same everywhere."""
+        return self.allowed
+
+    def allows(self, ids: Sequence[int], token: int) -> bool:
+        """As the mask says."""
+        return bool(self.allowed[token])
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_an_answer_that_is_hardly_one_of_the_grammar_is_empty(loaded: Loaded, served: bool) -> None:
+    """By the chance of the tokens that may come first, as the model itself gives it."""
+    prompt, size = (5, 6, 7), loaded.model.config.vocab_size
+    with torch.inference_mode():
+        chances = loaded.model(torch.tensor([prompt])).logits[0, -1].float().softmax(0)
+    tokens = (20, 21, 22)
+    chance = float(chances[list(tokens)].sum())
+    made_by: Any = engine(loaded)
+    if served:
+        values = yaml.safe_load((ROOT / "conf/engine/serve.yaml").read_text())
+        made_by = Scheduler(loaded, validated(ServeEngineConfig, values), frozenset({END}))
+    for threshold, count in ((0.0, 4), (chance * 0.99, 4), (chance * 1.01, 0), (1.0, 0)):
+        request = Request(prompt, 4, grammar=Some(size, *tokens), threshold=threshold)
+        (made,) = made_by.generate([request])
+        assert len(made.ids) == count and set(made.ids) <= set(tokens)
+        assert made.finish_reason == ("length" if count else "stop") and bool(made.text) == bool(
+            count
+        )
+    (free,) = made_by.generate([Request(prompt, 4, threshold=1.0)])
+    assert len(free.ids) == 4  # nothing to compare with
 
 
 def test_what_cannot_fit_is_refused(loaded: Loaded) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.domain import Objection, get_domain, objection
+from llmkit.domain import Objection, about, get_domain, objection
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_layout import asked
 from llmkit.installer.run import run_command
@@ -253,16 +253,40 @@ TAKEN_WRONG = [
         "partition 79G efi root on vdb", "partition vdb as mbr", "partition vdb with gpt, efi and root",
         "rest is on vdb, install", "partition !vdb, efi and root", "~~partition vdb~~ efi and root",
         "vdb \u274c partition efi and root")),
+    # a disk that holds two systems, in words that want less than all of it, ask or tell
+    *((ONE, (text,), "sgdisk -n 1:0:0 -t 1:8300 /dev/sda") for text in (
+        "install linux on one partition of sda", "use one partition of sda to install linux",
+        "prepare one partition of sda for linux", "make two partitions, efi and root, at the end of sda",
+        "prepare a third of sda for linux", "install linux on the 2nd of sda", "install linux from sda",
+        "install from sda to this disk", "get the layout from sda, partition",
+        "install linux, start from sda",
+        "now should i partition sda: efi and root", "yes should i install linux on sda",
+        "so on sda can i install linux", "the disk sda, is it ready to install linux",
+        "i set up linux on sda", "made efi and root partitions on sda", "i would install linux on sda")),
+    # a layout from which nothing would start, numbers that were said
+    *((SOLO, (text,), "sgdisk -Z /dev/vda") for text in (
+        "partition vda: efi 512M, root 20Go", "partition vda: efi 512M, root 20gbytes",
+        "partition vda: efi 512M, root 50%", "partition vda: efi 1,024M, root",
+        "partition vda: efi, 2 root partitions", "partition vda: 2 efi, 1 root",
+        "partition vda: one partition 50%", "partition vda: efi 1M, root")),
+    *((SOLO, (text,), ZAP.format("vda")) for text in (
+        "install linux, root on vda", "use vda as root, install linux",
+        "install linux on vda with a root partition")),
     # a plan that leaves the file systems to others
     *((PAIR, ("set up vda", plan, yes), ZAP.format("vda"))
       for plan, yes in (
         ("I only partition /dev/vda; you mount and format the partitions yourself. Shall I?", "yes"),
         ("I partition /dev/vda and will not mount and format the partitions. Shall I?", "yes"),
         ("I would partition /dev/vda, and format the partitions later. Shall I?", "yes"),
-        ("I would partition /dev/vda and format the partitions. Shall I?", "yes, only partition"))),
+        ("I would partition /dev/vda and format the partitions. Shall I?", "yes, only partition"),
+        ("I would partition /dev/vda and format the partitions with btrfs. Shall I?", "yes"))),
     # the EFI partition is left alone
     *((LAID, (*LAID_TALK, text), "mkfs.ext4 -F /dev/vda2") for text in (
         "ext4, esp stays", "ext4, nothing else", "no need for fat, ext4", "ext4, the fat i do myself")),
+    (SONE, ("which?", "I know ext4 and btrfs. Take one.", "the first one, format"), MKFS),
+    (SONE, ("format it like the root partition",), MKFS),
+    *((ROOTED, (text,), ADD.format("user")) for text in (
+        "linux needs a user", "username & password please", "wifi + password")),
     # names that are none
     *((ROOTED, (text,), ADD.format("user")) for text in (
         "add a user please", "create the account now", "he needs an account", "account for him")),
@@ -295,6 +319,8 @@ def test_what_was_taken_wrong_once_is_not_put_in(
         (ROOTED, ("JST",), ZONE.format("Asia/Tokyo")),
         (ROOTED, ("generate the default locale",), LANG.format("en_US")),
         (ROOTED, ("US",), LANG.format("en_US")),
+        *((MOUNTED, (text,), "umount -R /mnt && reboot") for text in (
+            "perfect", "great, thanks", "let me in", "i want to log in")),
         (MOUNTED, ("remount it read-write",), "mount --options=remount,rw /mnt"),
     ],
 )  # fmt: skip
@@ -305,14 +331,58 @@ def test_what_was_asked_about_without_need_passes(
     assert against(state, said, line) is None
 
 
-def test_consent_is_not_wider() -> None:
-    """What the latter is, and what is like `former`."""
-    for said, line in (
-        (("hi", "sda has windows and nvme0n1 has photos. Install with GPT or MBR?",
-          "format with the latter"), ZAP.format("nvme0n1")),
+NAMED = ("hi", "There are nvme0n1 and sda.")
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        *(((*NAMED, text), ZAP.format("sda")) for text in (
+            "the latter stays, wipe", "install linux, save the latter",
+            "the latter is my mom's, install linux",
+            "install linux; backups: the latter", "wipe everything up to the latter",
+            "install linux, the latter table", "format as the latter")),
+        ((*NAMED, "wipe the former and latter"), ZAP.format("nvme0n1")),
+        (("hi", "nvme0n1 is blank, sda has your photos.", "install linux, my files go to the latter"),
+         ZAP.format("sda")),
+        (("hi", "sda and nvme0n1 are here. nvme0n1 is the WD Black, sda is the Samsung.",
+          "wipe the latter"), ZAP.format("nvme0n1")),
+        (("hi", "nvme0n1 (WD) and sda (Samsung). File systems: ext4, btrfs.", "format as the latter"),
+         ZAP.format("sda")),
+        (("hi", "sda has windows and nvme0n1 has photos. Install with GPT or MBR?", "format with the latter"),
+         ZAP.format("nvme0n1")),
         (("which are there?", "nvme0n1 and sda.", "get partitions formed, install"), ZAP.format("nvme0n1")),
-    ):  # fmt: skip
-        assert against(TWO, said, line) is not None
+    ],
+)  # fmt: skip
+def test_consent_is_not_wider(said: tuple[str, ...], line: str) -> None:
+    """What "the latter" is, is known only where two disks were just named and nothing else is said."""
+    assert against(TWO, said, line) is not None
+
+
+def test_the_latter_of_two_is_known() -> None:
+    """And then it is that one alone."""
+    for text in ("wipe the latter", "the latter please, wipe"):
+        assert against(TWO, (*NAMED, text), ZAP.format("nvme0n1")) is not None
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "line", "named"),
+    [
+        (LAID, (*LAID_TALK, "partition 2 of vda wants to be xfs"), ROOT_ONLY, True),
+        (DONE, ("vda2 belongs at /mnt",), "mount /dev/vda2 /mnt", True),
+        (DONE, ("what is on vda2",), "blkid /dev/vda2", True),  # harmless
+        (ONE, ("format of sda",), ZAP.format("sda"), False),  # much would be lost
+        (LAID, (*LAID_TALK, "is vda2 xfs?"), ROOT_ONLY, False),
+        (LAID, (*LAID_TALK, "show me vda2"), ROOT_ONLY, False),
+        (LAID, (*LAID_TALK, "and now"), ROOT_ONLY, False),
+        (ROOTED, ("name it osprey",), "echo osprey > /mnt/etc/hostname", False),
+    ],
+)  # fmt: skip
+def test_a_message_names_what_a_line_works_on(
+    state: SystemState, said: tuple[str, ...], line: str, named: bool
+) -> None:
+    """Only then a command may take the place of a text; never one that loses something."""
+    assert about(get_domain("installer"), state, talk(*said), line) is named
 
 
 def test_a_yes_to_its_question_lets_the_line_pass() -> None:

@@ -98,6 +98,29 @@ def test_required_tools_are_called_as_their_schema_says(server: Running) -> None
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("path", ["/generate", "/v1/chat/completions"])
+def test_a_call_that_is_hardly_likely_is_none(server: Running, path: str) -> None:
+    """tool_threshold 1: the model is never so sure; an empty text. Near 0: a call."""
+    tools: list[Any] = [{"type": "function", "function": SHELL_TOOL}]
+    body = {**(CHAT if path.startswith("/v1") else SAY), "tools": tools, "tool_choice": "required",
+            "temperature": 0, "max_tokens": 200}  # fmt: skip
+    kinds = []
+    for threshold in (1.0, 1e-9):
+        answer = server.post(path, {**body, "tool_threshold": threshold}).json()
+        if path == "/generate":
+            kinds.append((answer["type"], answer["finish_reason"], answer.get("response")))
+        else:
+            choice = answer["choices"][0]
+            kind = "tool_call" if choice["message"].get("tool_calls") else "text"
+            kinds.append((kind, choice["finish_reason"], choice["message"].get("content")))
+    assert kinds[0][:2] == ("text", "stop") and not kinds[0][2]
+    assert kinds[1][1] in ("tool_calls", "length")
+    for choice in ("auto", "none", None):
+        wrong = {**body, "tool_threshold": 0.5, "tool_choice": choice}
+        refused = server.post(path, wrong)
+        assert refused.status == 400 and "tool_threshold" in str(refused.json())
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_chat_completions_call_the_named_tool(server: Running, stream: bool) -> None:
     """tool_choice with a name gives a call of it, arguments as JSON text, streamed or not."""

@@ -43,7 +43,9 @@ _NOT_IN_GROUP = re.compile(
 _FAT_ALONE = re.compile(r"^mkfs\.v?fat (?:-F ?32 )?(/dev/\S+)$")
 _QUESTION = re.compile(
     r"\?|^\W*(?:what|why|how|when|where|who|whose|which|does|do (?:i|you|we|they)|did|is|are|was|were|has|"
-    r"have|am i|should|could (?:i|it|that)|would (?:it|that)|can (?:i|it|that)|may (?:i|it)|will)\b"
+    r"have|am i|should|could (?:i|it|that)|would (?:it|that)|can (?:i|it|that)|may (?:i|it)|will)\b|"
+    r"\b(?:should|shall|can|may|could|would|is|are|did|do|does|was) (?:i|it|we|they)\b|"
+    r"\bi (?:set|put|would|did|get|had|made)\b|^made\b"
 )
 _MOUNTS = frozenset("mount attach hang goes go belongs under over mnt".split())
 _DEED = re.compile(  # a disk is to be made ready

@@ -20,6 +20,7 @@ from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
+from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import (
     NOTHING,
     Refs,
@@ -39,7 +40,11 @@ _PLEASE = re.compile(
 )
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
 _CORRECTS = re.compile(r"\b(?:other|instead|rather|no|nope|not)\b", re.IGNORECASE)
-_LATTER = re.compile(r"(?<!with )\bthe (?:former|latter)\b")
+_LATTER = re.compile(
+    r"(?:(?:wipe|erase|format|partition|use|take|install linux on) )?the (?:former|latter)(?: please)?"
+)
+_ONE_SENTENCE = re.compile(r"[.?!;]\s|\?|\bor\b|\b(?:stays?|has|holds?|keep\w*|your|my)\b|:")
+_BESIDE = frozenset("behind rest remainder".split())
 _CHOICE = re.compile(r"\b(?:which|or|either|of them|decide|choose|pick)\b", re.IGNORECASE)
 
 
@@ -116,10 +121,15 @@ class Talk:
         last = self.turns[-1] if self.turns else None
         if refs or place is None or last is None or last.user or last.ran:
             return refs
-        pair = self._in_turn(last.text)
-        told = say.folded(last.text)
-        other = re.search(r"\bor\b|\?|\bstays?\b", told) is not None or scope.holding(told)
-        if len(pair) != 2 or other or say.keeps(told) or not _LATTER.search(say.folded(text)):
+        told = say.folded(last.text).strip(" .!")
+        pair = self._in_turn(told)
+        once = all(told.count(path.removeprefix("/dev/")) == 1 for path in pair)
+        if len(pair) != 2 or not once or _ONE_SENTENCE.search(told) or scope.holding(told):
+            return refs
+        rest = [clause for clause in say.clauses(text) if not _LATTER.fullmatch(clause)]
+        if len(rest) == len(list(say.clauses(text))) or not all(
+            is_plain(clause, frozenset(), self.state, _BESIDE) for clause in rest
+        ):
             return refs
         return Refs(frozenset(), frozenset({pair[place]}))
 

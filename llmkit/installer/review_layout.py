@@ -52,7 +52,10 @@ _OTHER_WISH = re.compile(  # a partition that is there or comes to others, a tab
     r"this|that|which|whose|every|each|my|your|its) part(?:ition)?s?\b|"
     r"\bpart(?:ition)?s? (?:\d|#|no\b|number|one|two|three|layout|table|of)|"
     r"\b(?:layout of|as is|rest of|is on|are on|would you|could you|can you|free space|"
-    r"mbr|msdos|dos|gpt|table|label)\b|#\d"
+    r"mbr|msdos|dos|gpt|table|label|from|start|end|last|first|second|third|[123](?:st|nd|rd)|number|as|like|"
+    r"free|to this)\b|#\d|%|\d,\d{3}|"
+    r"\b(?:on|use|prepare|take|of|to|into) (?:a )?(?:single|lone|one)\b[^,.;]*\bpart(?:ition)?\b|"
+    r"\b(?:single|lone|one)\b[^,.;]*\bpart(?:ition)? (?:of|on|to)\b"
 )
 _MORE = frozenset(  # words of layouts that `is_plain` does not know
     "rest remainder remaining behind becomes become plus only just big large bigger smaller larger biggest "
@@ -71,6 +74,9 @@ _SAME_AS = (  # in other words
 )  # fmt: skip
 _RANKED = re.compile(
     r"\b(?:bigg?er|biggest|large(?:r|st)?|small(?:er|est)?|big|little|latter|former|other)\b"
+)
+_WHOLE = re.compile(
+    r"\b(?:wip|eras|clear|zap|clean|format|whole|entire|everything|repartition|anew|overwrit|nuk)"
 )
 _NEW_TABLE = re.compile(  # the line makes a table, or a first partition
     r"\bsgdisk\b[^&;|]* (?:-Z|--zap-all|-o|-Zo|--?n[ew]* 1:)|\bmklabel\b"
@@ -99,7 +105,8 @@ def asked(talk: Talk) -> Layout | None:
     state = talk.state
     text = _plainly(kept(talk.said))
     wants_parts = _PARTS.search(text) is not None
-    if kinds(text) or _OTHER_WISH.search(_SINGLE.sub(" ", text)):
+    single = _SINGLE.search(text) is not None
+    if kinds(text) or _OTHER_WISH.search(text) or single and "install" in text:
         return None
     if say.only_formats(text) and not wants_parts:
         return None
@@ -118,14 +125,19 @@ def asked(talk: Talk) -> Layout | None:
     for name in (path, disk.name):
         text = re.sub(rf"(?<![\w/]){re.escape(name)}(?![\w])", " ", text)
     found = _parts(text)
-    if found is None or any(size and size > 0.9 * disk.size for _, size in found):
+    if found is None or any(char.isdigit() for char in _TOKEN.sub(" ", _SINGLE.sub(" ", text))):
+        return None  # a number that nothing was made of
+    if any(size and not 32 << 20 <= size <= 0.9 * disk.size for _, size in found):
+        return None
+    used = disk.partitions or disk.signature is not None
+    if used and not _WHOLE.search(text):
         return None
     sized = frozenset(code for code, size in found if size is not None)
     uefi = state.boot_mode == "uefi"
     if not found:
         usual: Parts = (("ef00", ESP_SIZE), ("8300", None)) if uefi else (("8300", None),)
         return Layout(path, usual, said=False)
-    if uefi and len(found) > 1 and found[0][0] != "ef00":
+    if uefi and not single and found[0][0] != "ef00":
         return None  # nothing would start from it
     parts = tuple(
         (code, ESP_SIZE if code == "ef00" and size is None else size) for code, size in found

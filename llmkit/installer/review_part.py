@@ -40,8 +40,11 @@ _ENDS = re.compile(
     r"start\w*|yes|yep|sure|ok|eject|finali[sz]e|through|over|last|wrap|do|let's|these|those|both|all|"
     r"everything|them|steps?|rest|remaining)\b"
 )
-_ROOT_PART = re.compile(r"\b(?:the |its )root part(?:ition)?\b(?!s)")
-_THE_ONE = re.compile(r"\b(?:the|its|it's) (first|second|last) one\b")
+_RELEASES = re.compile(r"\b(?:u?n?mount\w*|release\w*|detach\w*|in use|busy)\b")
+_ROOT_PART = re.compile(
+    r"(?<!like )(?<!as )(?<!than )(?<!of )(?<!from )\b(?:the |its )root part(?:ition)?\b(?!s)"
+)
+_THE_ONE = re.compile(r"\b(?:the|its|it's) (?:second|last) one\b")
 _MKFS_ALONE = re.compile(r"^mkfs\.(?:ext[234]|btrfs|xfs|f2fs) -[Ff] (/dev/\S+)$")
 _ONE_PART = re.compile(
     r"\b(?:root|home|data|first|second|third|last|1st|2nd|3rd|only|just|again|other|anew|redo|part(?:ition)?|p\d+|"
@@ -60,14 +63,14 @@ _AGAIN = re.compile(
 )
 _SENTENCE = re.compile(r"[.!?;]\s")
 _NOT_ALL = re.compile(r"\b(?:not|you|yourself|later|only|never|then you)\b|n't\b")
-_LISTS = re.compile(r"\b[12ab]\)|\b1\.|\bwhich\b|\bor\b", re.IGNORECASE)
 _ENDINGS = ("reboot", "restart", "reset", "shutdown", "poweroff")
 _TAKES = frozenset("m curious try choose pick chose go going let's".split())
 _NO_NAMES = frozenset(
     "pw pass passwd password passwords sudo wheel admin administrator user users account login member "
     "members group new the a an my me for with without and plus that this it one name named called "
     "home shell bash he she they it we you who someone somebody everyone everybody him her them us root "
-    "please now also too here later first second guest".split()
+    "please now also too here later first second guest linux "
+    "username wifi wlan system luks hostname host disk drive encryption".split()
 )
 _NEW_USER = (
     re.compile(
@@ -78,7 +81,7 @@ _NEW_USER = (
         r"(?:account|login|user)\b"
     ),
 )
-_PLAN_FORMATS = re.compile(r"\b(?:and|,) format (?:the |its |both |all )*part(?:ition)?s?\b")
+_PLAN_FORMATS = re.compile(r"\b(?:and|,) format (?:the |its |both |all )*part(?:ition)?s?\W*$")
 _PLACE = re.compile(r"\bmount(?: -\S+)* (?:\S+ )?(/mnt\S*)(?= &&|$)")
 FLAGS = {"ext2": "-F", "ext3": "-F", "ext4": "-F", "btrfs": "-f", "xfs": "-f", "f2fs": "-f"}
 _COPY = re.compile(r"^rsync\b.* /mnt/?$")
@@ -122,10 +125,8 @@ def the_part(talk: Talk) -> frozenset[str]:
     if _ROOT_PART.search(text):
         return frozenset(nodes) - esps
     found = _THE_ONE.search(text)
-    listed = [turn.text for turn in talk.turns[-1:] if not turn.user and _LISTS.search(turn.text)]
-    if not found or listed:
-        return frozenset()
-    return frozenset({nodes[0 if found[1] == "first" else -1]})
+    told = any(not turn.user and not turn.ran for turn in talk.turns[-1:])  # of what, then?
+    return frozenset() if not found or told else frozenset({nodes[-1]})
 
 
 def too_much(talk: Talk, command: str) -> str:
@@ -164,7 +165,12 @@ def without_restart(talk: Talk, command: str) -> str:
     found = _RESTART.match(command)
     told = [turn.text for turn in talk.turns if not turn.user and not turn.ran][-1:]
     plain = say.folded(f"{talk.said} {' '.join(told)}")
-    if not found or _ENDS.search(plain) or any(say.typed(w, _ENDINGS) for w in say.words(plain)):
+    if (
+        not found
+        or not _RELEASES.search(say.folded(talk.said))
+        or _ENDS.search(plain)
+        or any(say.typed(w, _ENDINGS) for w in say.words(plain))
+    ):
         return ""
     return found[1]
 
@@ -196,11 +202,9 @@ def _formats_too(talk: Talk, command: str) -> tuple[str, str]:
     said = [part for part in _SENTENCE.split(talk.plan().lower()) if _PLAN_FORMATS.search(part)]
     if len(said) != 1 or _NOT_ALL.search(said[0]) or not wish.says_nothing_new(talk.said):
         return "", ""
-    before = [kinds(kept(turn.text)) for turn in talk.turns if turn.user]
-    wanted = set().union(*before) & set(FLAGS)
-    if len(wanted) > 1 or not say.agrees(talk.said):
+    if any(kinds(turn.text) for turn in talk.turns if not turn.ran) or not say.agrees(talk.said):
         return "", ""
-    kind = next(iter(wanted), "ext4")
+    kind = "ext4"
     for disk in candidates(talk.state):
         found = [pattern.fullmatch(command) for pattern in (_LAID_OUT, _ONE_MADE)]
         places = [match[1] == disk.path for match in found if match]

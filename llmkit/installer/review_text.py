@@ -11,11 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from llmkit.installer import review_wish as wish
+from llmkit.installer import review_words as say
 from llmkit.installer import size as sizes
+from llmkit.installer.explain import explain
+from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of, presence
 from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_loss import losses
 from llmkit.installer.review_refer import named
 from llmkit.installer.review_step import kept, like
+from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
 _DEVICE = re.compile(r"/dev/((?:[hsv]d[a-z]|xvd[a-z]|nvme\d+n\d+|mmcblk\d+)(?:[\w/]*\w)?)")
@@ -36,11 +42,15 @@ def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str
 
 def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> bool:
     """Whether the last message names the disks that a line works on, and its partitions where it names
-    any. False for a line without any."""
+    any. False for a line without any, and for one that something is lost by."""
     try:
         talk = Talk(messages, state)
         refs = talk.meant(kept(talk.said))
         nodes = named(command, state)
+        if check_command(command, state).danger == "destructive" and (
+            say.doubts(talk.said) or wish.looks(talk.said) or _loses(talk, command)
+        ):
+            return False
     except Exception:  # a bug here must not bring a line before the person
         return False
     disks = {disk.path for disk in state.disks}
@@ -49,6 +59,13 @@ def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: st
     if not nodes or not refs or not refs.sure or not used <= refs.disks:
         return False
     return not parts or nodes - disks <= parts
+
+
+def _loses(talk: Talk, command: str) -> bool:
+    """Whether a line destroys anything but what this conversation has made."""
+    outcome = run_command(command, talk.state)
+    found = explain(outcome, talk.state, command)
+    return bool(losses(command, outcome, found, talk.state, talk.ran))
 
 
 def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
