@@ -104,7 +104,6 @@ NOT_MENDED = [
     (PAIR, ("vdb stays! partition",), VDA_ZAP),
     (ONE, ("what does mkfs do?",), "mkfs.ext4 -F /dev/sda9"),
     (DONE, ("label p2 arch",), "mkfs.fat -F32 /dev/vda1"),
-    (ROOTED, ("show all keymaps",), "loadkeyspanish"),
     (DONE, ("umount and format vda2 again",), "umount -R /mnt && mkfs.ext4 -F /dev/vda9"),
 ]  # fmt: skip
 

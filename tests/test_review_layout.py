@@ -14,7 +14,7 @@ from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_layout import asked
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
-from tests.test_review import FREE, ONE, TWO, ZAP, machine, talk
+from tests.test_review import DATA, FREE, ONE, TWO, ZAP, machine, talk
 from tests.test_review_another import BOTH, MODELS, MOUNTED
 from tests.test_review_copied import ADD, LANG, ROOTED, ZONE
 from tests.test_review_wish import BLANK, DONE, LAID, LAID_TALK, MKFS, PAIR
@@ -104,8 +104,24 @@ def test_the_line_of_a_layout_makes_it(efi: int, swap: int | None, words: str) -
     assert vdb == PAIR.disks[1]
 
 
+UNTYPED = machine(
+    {**BLANK, "table": "gpt", "partitions": [
+        {"number": 1, "start": MIB, "size": 768 * MIB, "type": DATA},
+        {"number": 2, "start": GIB, "size": 30 * GIB, "type": DATA}]}
+)  # fmt: skip
+
 # machine, conversation, what the model wrote, what was asked for
 MENDED = [
+    (UNTYPED, ("is eMMC slow?", "Yes, a bit.", "I'll live with it. ext4 for the root part"),
+     MKFS, "mkfs.ext4 -F /dev/vda2"),
+    # what only looks
+    (ROOTED, ("show all keymaps",), "loadkeys pt-latin1", "localectl list-keymaps"),
+    (ROOTED, ("list my network cards",), "nmcli device device status", "ip link"),
+    (ROOTED, ("the newest kernel messages, please",), "lsblk -f", "dmesg | tail -n 30"),
+    (ROOTED, ("print the routing table",), "cat /etc/resolv.conf", "ip route"),
+    (ROOTED, ("which time zones are there",), "ls /mnt/etc/localtime", "timedatectl list-timezones"),
+    (DONE, ("the kernel still uses the old table of vda. make it reread",), ZAP.format("vda"),
+     "partprobe /dev/vda"),
     (MODELS, ("take the Solidigm: wipe, EFI of 512M, root",), SWAPPED, ZAP.format("nvme1n1")),
     (MODELS, ("which are free?", "nvme0n1 and nvme1n1.", "the latter. wipe, 512M EFI, root behind it"),
      SWAPPED, ZAP.format("nvme1n1")),
@@ -176,6 +192,10 @@ def test_what_nobody_named_is_asked_about(
         (PAIR, ("wipe vda: efi, root 10G, home gets the rest",),
          LINE.format("vda", "-n 1:0:+512M -t 1:ef00 -n 2:0:+10G -t 2:8300 -n 3:0:0 -t 3:8302")),
         (DONE, ("mount all of it",), BOTH),
+        (DONE, ("is swap on?",), "free -h"),
+        (DONE, ("what's my ip address",), "ip -brief address"),
+        (DONE, ("the kernel did not reread it",), "partprobe /dev/vda"),
+        (ROOTED, ("set the keymaps of french keyboard layouts",), "loadkeys fr"),
     ],
 )  # fmt: skip
 def test_what_was_asked_for_passes(state: SystemState, said: tuple[str, ...], line: str) -> None:

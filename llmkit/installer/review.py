@@ -28,6 +28,7 @@ from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_copied import miscopied
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_layout import other_layout
+from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_part import completed, too_much
 from llmkit.installer.review_places import misplaced, unnamed
@@ -84,6 +85,9 @@ def _objection(talk: Talk, command: str) -> Objection | None:
         return Objection(verdict.reason, True)
     if verdict.danger == "forbidden":
         return Objection(f"I will not run this. {verdict.reason}", False)
+    look = other_look(talk, command)
+    if look[0]:
+        return Objection(f"{look[0]}: {look[1]} shows that. Shall I run it?", True)
     outcome = run_command(command, state)
     if fails(outcome):
         return Objection(failure(outcome), True)

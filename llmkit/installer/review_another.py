@@ -24,6 +24,7 @@ from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
 from llmkit.installer.review_layout import laid_out
+from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_part import FLAGS, completed, only_to_mnt, the_part, without_restart
 from llmkit.installer.review_places import corrected
 from llmkit.installer.review_plain import is_plain
@@ -64,6 +65,9 @@ _ENDS = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2
 
 def better(talk: Talk, command: str, passes: Callable[[str], bool]) -> str:
     """The first of the lines near `command` that passes; "" when there is none."""
+    shows = other_look(talk, command)[1]  # a question, as a rule
+    if shows:
+        return shows if passes(shows) else ""
     if _QUESTION.search(say.folded(talk.said)):
         return ""
     tried = {command}
@@ -168,7 +172,17 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     state = talk.state
     disks = {disk.path for disk in state.disks}
     wanted = refer(kept(talk.said), state, talk.topic).nodes - disks or the_part(talk)
-    if wanted and not is_plain(talk.said, wanted, state, _MOUNTS):
+    about = [
+        clause for clause in say.clauses(talk.said)
+        if say.destroys(clause) or named(clause, state) or kinds(clause) or "part" in clause
+    ]  # fmt: skip
+    if wanted and not (
+        is_plain(talk.said, wanted, state, _MOUNTS)
+        or about
+        and "root part" in about[-1]
+        and is_plain(", ".join(about), wanted, state, _MOUNTS)
+        and not any(say.refuses(clause) or say.keeps(clause) for clause in say.clauses(talk.said))
+    ):
         return ""
     if not wanted and say.agrees(talk.said) and scope.plain_yes(talk.said, frozenset()):
         wanted = named(talk.plan(), state) - disks

@@ -40,6 +40,7 @@ _ENDS = re.compile(
     r"start\w*|yes|yep|sure|ok|eject|finali[sz]e|through|over|last|wrap|do|let's|these|those|both|all|"
     r"everything|them|steps?|rest|remaining)\b"
 )
+_WITH_IT = re.compile(r"\bwith (?:it|that|this)\b")
 _RELEASES = re.compile(r"\b(?:u?n?mount\w*|release\w*|detach\w*|in use|busy)\b")
 _ROOT_PART = re.compile(
     r"(?<!like )(?<!as )(?<!than )(?<!of )(?<!from )\b(?:the |its )root part(?:ition)?\b(?!s)"
@@ -120,6 +121,10 @@ def the_part(talk: Talk) -> frozenset[str]:
     if len(own) != 1 or own[0].path in named(text, talk.state) or talk.plan():
         return frozenset()
     nodes = [own[0].partition_path(part.number) for part in own[0].partitions]
+    if len(nodes) == 2 and not esps & set(nodes):  # a context does not say of what type they are
+        first = own[0].partitions[0]
+        small = first.size <= 2 << 30 and (not first.signature or first.signature.kind == "vfat")
+        esps = frozenset(nodes[:1] if small else ())
     if len(nodes) != 2 or len(esps & set(nodes)) != 1:
         return frozenset()
     if _ROOT_PART.search(text):
@@ -144,6 +149,7 @@ def too_much(talk: Talk, command: str) -> str:
         refs = Refs(part, refs.disks)
     used = named(command, state) - disks
     plain = _COUNTED.sub(" ", say.folded(text).replace("/dev/", "").replace("after all", ""))
+    plain = _WITH_IT.sub(" ", plain)
     if _MORE.search(plain) or "mkfs" not in command and _FORMATS.search(plain):
         return ""
     if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):
