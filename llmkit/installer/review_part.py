@@ -210,7 +210,6 @@ def _formats_too(talk: Talk, command: str) -> tuple[str, str]:
         return "", ""
     if any(kinds(turn.text) for turn in talk.turns if not turn.ran) or not say.agrees(talk.said):
         return "", ""
-    kind = "ext4"
     for disk in candidates(talk.state):
         found = [pattern.fullmatch(command) for pattern in (_LAID_OUT, _ONE_MADE)]
         places = [match[1] == disk.path for match in found if match]
@@ -218,7 +217,7 @@ def _formats_too(talk: Talk, command: str) -> tuple[str, str]:
             continue
         first, second = disk.partition_path(1), disk.partition_path(2)
         esp, root = (f"mkfs.fat -F32 {first} && ", second) if found[0] else ("", first)
-        more = f"{esp}mkfs.{kind} {FLAGS[kind]} {root}"
+        more = f"{esp}mkfs.ext4 -F {root}"
         return "You said yes to file systems, too", f"{command} && {more}"
     return "", ""
 
