@@ -33,6 +33,7 @@ ABSENT = speaks(call("wipefs -a /dev/sdz"))
 ANSWERS = (
     says(200, {"status": "ok", "model": "told"}),
     speaks(text(HELLO)),
+    speaks(text("")),  # asked whether a command was likely: none was
     *(speaks(call(command)) for command in UEFI[:3]),
     *[ABSENT] * 9,
 )
