@@ -21,6 +21,7 @@ from llmkit.config import (
 )
 from llmkit.config_model import ModelConfig
 
+Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
 
 
@@ -38,7 +39,7 @@ class ChatAskConfig(AskConfig):
 
     tries: Positive
     retry: RetryConfig
-    tool_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    tool_threshold: Threshold = 1.0
 
 
 class Execute(Enum):

@@ -20,7 +20,7 @@ from llmkit.config import (
     Resume,
     Text,
 )
-from llmkit.config_chat import RetryConfig
+from llmkit.config_chat import RetryConfig, Threshold
 from llmkit.config_engine import AnyEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -61,7 +61,7 @@ class EvaluateConfig(MachineConfig):
     review: Flag
     tries: Positive
     retry: RetryConfig
-    tool_threshold: Annotated[float, Field(gt=0.0, le=1.0)]
+    tool_threshold: Threshold
     scorers: Annotated[list[Text], Field(min_length=1)]
     rank_by: Text
     limit: Positive | None

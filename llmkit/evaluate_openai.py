@@ -87,8 +87,6 @@ class Remote:
         }
         if sampling is not None:
             body |= {name: getattr(sampling, name) for name in ("temperature", "top_p", "seed")}
-            if sampling.threshold:  # of our own servers
-                body |= {"tool_choice": "required", "tool_threshold": sampling.threshold}
         elif self.seed is not None and self.temperature > 0:
             body["seed"] = self.seed
         url = f"{self.cfg.base_url.rstrip('/')}/chat/completions"

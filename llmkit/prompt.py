@@ -263,6 +263,7 @@ class Renderer:
             if role == "tool":
                 if turns and turns[-1]["role"] == "assistant" and content.strip():
                     turns[-1]["content"] += "\n\n" + self._plain(content.rstrip("\n"))
+                    known |= words_of([content]) if self.wording is not None else set()
                 continue
             if role == "assistant":
                 content = self._history(content, message.get("tool_calls") or ())

@@ -46,6 +46,7 @@ _SHORTEST = 4  # letters of a word that may have a slip
 _USUAL = 0.03  # share of a word's messages in capitals that makes them usual: they stay
 _COMMON = 5  # messages with a word that another may become
 _RARER = 20  # times, that a slip is rarer than its word: the data has slips of its own
+_REMEMBERED = 20_000  # words that were looked up, of whoever asks a server
 _COPIED = 0.3  # share of its messages whose answer copies a word: it is a name
 
 
@@ -66,9 +67,7 @@ class Wording:
             forms = set(_forms(message))
             shown.update(forms)
             copied.update({form.lower() for form in forms} & _arguments(command))
-        totals: Counter[str] = Counter()
-        for form, count in shown.items():
-            totals[form.lower()] += count
+        totals = cls(shown)._totals
         return cls(
             shown, frozenset(low for low, count in copied.items() if count >= _COPIED * totals[low])
         )
@@ -80,6 +79,11 @@ class Wording:
         for form, count in self.shown.items():
             totals[form.lower()] += count
         return totals
+
+    @cached_property
+    def _longest(self) -> int:
+        """Letters of the longest word."""
+        return max(map(len, self._totals), default=0)
 
     @cached_property
     def _commonest(self) -> dict[str, str]:
@@ -133,9 +137,11 @@ class Wording:
     def _corrected(self, word: str) -> str:
         """The word, or the common one that it is a slip of."""
         low = word.lower().replace("’", "'")
-        if len(low) < _SHORTEST:
+        if not _SHORTEST <= len(low) <= self._longest + 1:  # the work grows with its square
             return word
         if low not in self._memo:
+            if len(self._memo) >= _REMEMBERED:
+                self._memo.clear()
             self._memo[low] = self._meant(low)
         meant = self._memo[low]
         if meant == low:

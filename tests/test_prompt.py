@@ -137,6 +137,19 @@ def test_a_turn_reads_the_same_in_later_prompts() -> None:
     assert "mount it" in made.prompt_text(first, "")
 
 
+def test_what_a_command_printed_is_known_in_either_form() -> None:
+    """Its words stay in what is said later, whether they came behind the command or as a tool's."""
+    words = Wording.of((f"please mount the disk {number}", "") for number in range(9))
+    made = Renderer(make().tokenizer, OPTIONS, system_prompt="You help.", wording=words)
+    begin, end = {"role": "user", "content": "look"}, {"role": "user", "content": "the moutn diks"}
+    inline = [begin, {"role": "assistant", "content": "$ ls\n\nmoutn"}, end]
+    call = {"function": {"name": "run", "arguments": {"command": "ls"}}}
+    as_tool = [begin, {"role": "assistant", "content": "", "tool_calls": [call]},
+               {"role": "tool", "content": "moutn"}, end]  # fmt: skip
+    assert made.prompt_ids(inline, "") == made.prompt_ids(as_tool, "")
+    assert "the moutn disk" in made.prompt_text(as_tool, "")
+
+
 def test_an_adapter_brings_its_words(tmp_path: Path) -> None:
     """words.json beside it; without an adapter, as in training, messages stay as they are."""
     typed = make()

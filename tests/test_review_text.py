@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.domain import get_domain, untrue
+from llmkit.domain import about, get_domain, untrue
 from llmkit.installer.state import SystemState
 from tests.test_review import ONE, TWO, talk
 from tests.test_review_another import USER
@@ -54,6 +54,17 @@ def test_any_text_may_be_read(text: str, state: SystemState) -> None:
         assert found == "" or found.endswith(". What shall I do?")
 
 
+@given(
+    st.text(max_size=200), st.one_of(st.text(max_size=80), st.just("mkfs.ext4 -F /dev/vda2")),
+    st.sampled_from((USER, DONE, PAIR, TWO)),
+)  # fmt: skip
+def test_any_message_may_be_asked_about(text: str, command: str, state: SystemState) -> None:
+    """Whether it names what a line works on has an answer, whatever both are."""
+    for said in (text, f"vda2 {text}"):
+        assert about(get_domain("installer"), state, talk(said), command) in (True, False)
+
+
 def test_a_domain_without_a_word_on_texts_lets_all_through() -> None:
     """The seam's default."""
+    assert about(object(), None, [], "anything") is False  # type: ignore[arg-type]
     assert untrue(object(), None, [], "anything") == ""  # type: ignore[arg-type]

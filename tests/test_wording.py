@@ -143,6 +143,14 @@ def test_the_data_stays(phrase: str) -> None:
     assert WORDING.normalized(phrase) == phrase
 
 
+def test_an_endless_word_costs_nothing() -> None:
+    """What is longer than any word of the data can be none of them; its neighbours are not made, which
+    would take gigabytes for one message."""
+    word = "partitio" * 20_000
+    assert WORDING.normalized(word) == word
+    assert not WORDING._memo.keys() & {word}
+
+
 def test_slips_of_the_data_are_slips() -> None:
     """A training set with noise: a form that is far rarer than its word is none of its own."""
     many = [(f"please partition {n}", "") for n in range(100)]

@@ -172,17 +172,8 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
     state = talk.state
     disks = {disk.path for disk in state.disks}
     wanted = refer(kept(talk.said), state, talk.topic).nodes - disks or the_part(talk)
-    about = [
-        clause for clause in say.clauses(talk.said)
-        if say.destroys(clause) or named(clause, state) or kinds(clause) or "part" in clause
-    ]  # fmt: skip
-    if wanted and not (
-        is_plain(talk.said, wanted, state, _MOUNTS)
-        or about
-        and "root part" in about[-1]
-        and is_plain(", ".join(about), wanted, state, _MOUNTS)
-        and not any(say.refuses(clause) or say.keeps(clause) for clause in say.clauses(talk.said))
-    ):
+    plain = is_plain(talk.said, wanted, state, _MOUNTS)
+    if wanted and not plain and not _root_beside_talk(talk, wanted):
         return ""
     if not wanted and say.agrees(talk.said) and scope.plain_yes(talk.said, frozenset()):
         wanted = named(talk.plan(), state) - disks
@@ -192,6 +183,21 @@ def _only_named(talk: Talk, parts: Sequence[str]) -> str:
         if named(part, state) <= wanted | disks and not part.startswith("mkdir ")
     ]  # fmt: skip
     return " && ".join(keep) if wanted and any(named(part, state) & wanted for part in keep) else ""
+
+
+def _root_beside_talk(talk: Talk, wanted: frozenset[str]) -> bool:
+    """Whether a message names the root partition in plain words, and only chats beside them:
+    `I'll live with it. ext4 for the root part`."""
+    clauses = list(say.clauses(talk.said))
+    speak = [
+        clause for clause in clauses
+        if say.destroys(clause) or named(clause, talk.state) or kinds(clause) or "part" in clause
+    ]  # fmt: skip
+    if not speak or "root part" not in speak[-1]:
+        return False
+    if any(say.refuses(clause) or say.keeps(clause) for clause in clauses):
+        return False
+    return is_plain(", ".join(speak), wanted, talk.state, _MOUNTS)
 
 
 def _esp_where_it_is(state: SystemState, command: str) -> str:

@@ -228,8 +228,8 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
         return ""
     made = next(disk for disk in outcome.state.disks if disk.path == wanted.disk)
     if not made.partitions:
-        wants = wanted.said or _PARTS.search(wish.requests(_plainly(kept(talk.said)))) is not None
-        return "You asked for partitions, and this makes none" if wants and empties else ""
+        none = empties is not None and _wants_parts(talk, wanted)
+        return "You asked for partitions, and this makes none" if none else ""
     if not wanted.said or state.boot_mode != "uefi":
         return ""
     fits = len(made.partitions) == len(wanted.parts) and all(
@@ -240,6 +240,11 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     names = [told[code] for code, _ in wanted.parts]
     what = "one partition" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return "" if fits else f"You asked for {what}, and this lays the disk out otherwise"
+
+
+def _wants_parts(talk: Talk, wanted: Layout) -> bool:
+    """Whether the message wishes for partitions, in its own layout or in the usual one."""
+    return wanted.said or _PARTS.search(wish.requests(_plainly(kept(talk.said)))) is not None
 
 
 def _is(type_: str, code: str) -> bool:
@@ -259,7 +264,7 @@ def laid_out(talk: Talk, command: str) -> str:
     used = {path for node in named(command, state) for path in disks_of(state, node)}
     if wanted is None or used != {wanted.disk} and called(talk.said, state) != {wanted.disk}:
         return ""
-    if not wanted.said and not _PARTS.search(wish.requests(_plainly(kept(talk.said)))):
+    if not _wants_parts(talk, wanted):
         return ""
     if state.boot_mode != "uefi":
         alone = wanted.parts == (("8300", None),)
