@@ -94,6 +94,7 @@ class OptimConfig:
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     text_weight: Annotated[float, Field(gt=0.0, le=1.0)]
     text_head: Positive
+    first_weight: Above
 
 
 @dataclass(config=STRICT)

@@ -157,9 +157,11 @@ def weights_of(example: Example, optim: OptimConfig) -> list[float]:
     not. All first tokens count alike, so that the choice between the two leans to neither.
     """
     count = len(example.ids) - example.prompt_length
-    if not example.is_text:
-        return [1.0] * count
-    return [1.0 if place < optim.text_head else optim.text_weight for place in range(count)]
+    weights = [1.0] * count
+    if example.is_text:
+        weights[optim.text_head :] = [optim.text_weight] * len(weights[optim.text_head :])
+    weights[:1] = [optim.first_weight] * len(weights[:1])
+    return weights
 
 
 class Loop:

@@ -116,6 +116,7 @@ def optim(schedule: Schedule) -> OptimConfig:
         label_smoothing=0.0,
         text_weight=1.0,
         text_head=8,
+        first_weight=1.0,
     )
 
 
@@ -171,6 +172,20 @@ def test_a_text_s_tokens_behind_its_head_count_less() -> None:
     batch = [[text], [command]]
     assert loop.evaluate([batch]) == pytest.approx((sum(rows[0]) + sum(rows[1])) / 6, rel=1e-5)
     assert float(loop.step([batch], 0, 1e-9)) == pytest.approx(weighted / 4.5, rel=1e-5)
+
+
+def test_an_answer_s_first_token_counts_as_said() -> None:
+    """Texts and commands alike: the mean of all tokens' losses, the two first ones three times."""
+    text = Example([5, 6, 7, 8, 9], 3, is_text=True)
+    command = Example([12, 13, 14, 15], 2)
+    loop = make_loop("float32", "optim.first_weight=3")
+    rows = []
+    for example in (text, command):  # each token's loss, from transformers' logits
+        logits = loop.model(input_ids=torch.tensor([example.ids])).logits[0].detach()
+        places = range(example.prompt_length, len(example.ids))
+        rows.append([-float(logits[p - 1].log_softmax(0)[example.ids[p]]) for p in places])
+    weighted = 3 * rows[0][0] + rows[0][1] + 3 * rows[1][0] + rows[1][1]
+    assert float(loop.step([[[text], [command]]], 0, 1e-9)) == pytest.approx(weighted / 8, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
