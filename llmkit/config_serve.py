@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from llmkit.config import STRICT, AskConfig, DomainConfig, Flag, MachineConfig, Positive, Text
-from llmkit.config_chat import RetryConfig
+from llmkit.config_chat import RetryConfig, Threshold
 from llmkit.config_engine import ServeEngineConfig
 from llmkit.config_model import ModelConfig
 from llmkit.config_prompt import PromptOptions
@@ -42,11 +42,13 @@ class SamplingConfig:
 
 @dataclass(config=STRICT)
 class PageConfig(AskConfig):
-    """Whether there is a page, and what it sends. `tries` counts the first answer."""
+    """Whether there is a page, and what it sends. `tries` counts the first answer; `tool_threshold` 1: a
+    text stays a text."""
 
     enabled: Flag
     tries: Positive
     retry: RetryConfig
+    tool_threshold: Threshold
 
 
 @dataclass(config=STRICT)

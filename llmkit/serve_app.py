@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from llmkit.serve_commands import CommandRequest
+from llmkit.serve_commands import CommandRequest, TextRequest, heard
 from llmkit.serve_domain import Asked, Commands
 from llmkit.serve_http import State, body_of, error_body, error_response, watch
 from llmkit.serve_openapi import add_route, document
@@ -158,6 +158,13 @@ class Routes:
         """The machine after a command. Nothing real is touched, nothing is kept."""
         return await self._domain("apply", request)
 
+    async def text(self, request: Request) -> Response:
+        """Whether an answer in words says of the machine what is not so."""
+        body = parse(TextRequest, await self._body(request))
+        turns = heard(body.messages, self.state.cfg.limits)
+        found = await self.commands.ask("text", body.state, body.text, messages=turns)
+        return JSONResponse({"success": True, **found})
+
     # Parts
 
     async def _domain(self, what: Asked, request: Request) -> Response:
@@ -286,6 +293,7 @@ def add_routes(app: FastAPI, state: State, pool: Pool, commands: Commands, voice
         "/v1/chat/completions": routes.chat,
         "/domain/check": routes.check,
         "/domain/apply": routes.apply,
+        "/domain/text": routes.text,
     }
     for path, handler in handlers.items():
         add_route(app, path, handler)

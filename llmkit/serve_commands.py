@@ -37,13 +37,7 @@ class CommandRequest(Strict):
 
     def turns(self, limits: LimitsConfig) -> list[dict[str, str]] | None:
         """The conversation as a domain reads it; raises ApiError for what goes beyond the limits."""
-        if self.messages is None:
-            return None
-        few(self.messages, limits)
-        if self.messages[-1].role != "user":
-            said = "messages: the last message must be the user's"
-            raise ApiError(400, said, "invalid_value", "messages")
-        return turns(self.messages)
+        return None if self.messages is None else heard(self.messages, limits)
 
 
 class CheckAnswer(Strict):
@@ -60,6 +54,9 @@ class CheckAnswer(Strict):
     better: str | None = Field(
         description="Refused, and this command is what was asked for; nothing is against it. null: "
         "none is known."
+    )
+    about: bool | None = Field(
+        description="Whether the last message names what the command works on. null: no messages."
     )
     danger: str = Field(description="How bad it can be: read, change, destructive, forbidden.")
     missing: list[str] = Field(description="What it names and is not there.")
@@ -82,6 +79,25 @@ class ApplyAnswer(CheckAnswer):
     unmodelled: list[str] = Field(description="Programs that were taken to change nothing.")
     state: dict[str, Any] = Field(description="The machine, for the next request.")
     system_context: str = Field(description="The machine as a model reads it.")
+
+
+class TextRequest(Strict):
+    """An answer in words, the machine and the conversation that it is given in."""
+
+    state: dict[str, Any] | str
+    text: Annotated[str, Field(max_length=65536)]
+    messages: Messages = Field(
+        description="The conversation up to the person's message that is answered."
+    )
+
+
+class TextAnswer(Strict):
+    """Whether what the answer says of the machine is so."""
+
+    success: Literal[True]
+    instead: str | None = Field(
+        description="What to say in its place, where it is not so. null: nothing is known to be wrong."
+    )
 
 
 class ShowRequest(Strict):
@@ -122,6 +138,17 @@ class BeginAnswer(Strict):
     temperature: float
     tries: int = Field(description="Answers, while each is a command that could never work.")
     retry: Redraw
+    tool_threshold: float = Field(description="Of a second look at a text; 1: none.")
+
+
+def heard(messages: Sequence[Message], limits: LimitsConfig) -> list[dict[str, str]]:
+    """The conversation as a domain reads it; raises ApiError for what goes beyond the limits, and
+    where the last word is not the person's."""
+    few(messages, limits)
+    if messages[-1].role != "user":
+        said = "messages: the last message must be the user's"
+        raise ApiError(400, said, "invalid_value", "messages")
+    return turns(messages)
 
 
 def turns(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -30,7 +30,16 @@ from typing import Any, Literal
 
 import orjson
 
-from llmkit.domain import Domain, Objection, Verdict, explanation, get_domain, objection
+from llmkit.domain import (
+    Domain,
+    Objection,
+    Verdict,
+    about,
+    explanation,
+    get_domain,
+    objection,
+    untrue,
+)
 from llmkit.errors import DomainError
 from llmkit.picture import picture
 from llmkit.serve_commands import RefusedBy
@@ -38,7 +47,7 @@ from llmkit.serve_schema import ApiError
 
 log = logging.getLogger(__name__)
 
-Asked = Literal["check", "apply", "show"]
+Asked = Literal["check", "apply", "text", "show"]
 
 _MEMORY = 2 << 30  # bytes of address space that a child may take
 _START_SECONDS = 60.0  # that a child may take to begin
@@ -67,7 +76,8 @@ class Commands:
         confirm: bool = True,
     ) -> dict[str, Any]:
         """The answer's fields. `state` is the domain's JSON, or a system context; `messages` are
-        the conversation, where there is one, and `confirm` asks for consent in it.
+        the conversation, where there is one, and `confirm` asks for consent in it. Of `text` the
+        `command` is an answer in words.
 
         Raises ApiError: 400 for a state that cannot be or a line that cannot be followed in time,
         429 when too many wait.
@@ -184,6 +194,8 @@ def answered(
         found = read(state)
         if what == "show":
             made = show(domain, found)
+        elif what == "text":
+            made = {"instead": untrue(domain, found, messages or (), command) or None}
         else:
             against = _judged(domain, found, command, messages, confirm)
             made = {"check": check, "apply": apply}[what](domain, found, command, against)
@@ -207,13 +219,15 @@ def _failed(what: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The guard's verdict, and what stands against a command; `by` is None where nothing does."""
+    """The guard's verdict, and what stands against a command; `by` is None where nothing does.
+    `about`: whether the last message names what it works on."""
 
     verdict: Verdict
     by: RefusedBy | None = None
     reason: str = ""
     again: bool = False
     better: str = ""
+    about: bool | None = None
 
 
 def _judged(
@@ -236,9 +250,10 @@ def _judged(
     by: RefusedBy = "review" if verdict.allowed else "guard"
     if found is not None and found.kind != "against":
         by = "confirmation"
+    named = about(domain, state, messages, command)
     if found is None:
-        return Judged(verdict)
-    return Judged(verdict, by, found.text, found.again, found.better)
+        return Judged(verdict, about=named)
+    return Judged(verdict, by, found.text, found.again, found.better, named)
 
 
 def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str, Any]:
@@ -249,6 +264,7 @@ def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str,
         "refused_by": judged.by,
         "again": judged.again,
         "better": judged.better or None,
+        "about": judged.about,
         "danger": str(judged.verdict.danger),
         "missing": list(judged.verdict.missing),
         "reason": judged.reason or judged.verdict.reason,

@@ -23,6 +23,8 @@ from llmkit.serve_commands import (
     CommandRequest,
     ShowAnswer,
     ShowRequest,
+    TextAnswer,
+    TextRequest,
 )
 from llmkit.serve_schema import (
     ChatRequest,
@@ -97,6 +99,7 @@ ROUTES = {
     "/v1/chat/completions": Route(_MODEL, ChatRequest, streams=True),
     "/domain/check": Route(_COMMAND, CommandRequest, CheckAnswer),
     "/domain/apply": Route(_COMMAND, CommandRequest, ApplyAnswer),
+    "/domain/text": Route(_COMMAND, TextRequest, TextAnswer),
     "/page/begin": Route((401, 503), gives=BeginAnswer),
     "/page/show": Route(_COMMAND, ShowRequest, ShowAnswer),
 }

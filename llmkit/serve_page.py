@@ -75,6 +75,7 @@ def beginning(cfg: ServeConfig) -> dict[str, Any]:
         "presets": made, "history": page.history, "max_tokens": page.max_tokens,
         "temperature": page.temperature, "tries": page.tries,
         "retry": {"temperature": page.retry.temperature, "top_p": page.retry.top_p},
+        "tool_threshold": page.tool_threshold,
     }  # fmt: skip
 
 

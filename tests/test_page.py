@@ -47,12 +47,15 @@ class Scripted:
     """Before a server: /generate is answered from `says`, all else by the server.
 
     An item is text, a command in {}, or None: two pieces, and the connection breaks. `asked` holds
-    the bodies that came.
+    the bodies that came; the second look at a text (tool_choice=required) is answered from `nearly`,
+    with an empty text where nothing is left, and stands in `looked`.
     """
 
     def __init__(self, server: Running) -> None:
         self.says: list[str | dict[str, Any] | None] = []
         self.asked: list[dict[str, Any]] = []
+        self.nearly: list[str | dict[str, Any] | None] = []
+        self.looked: list[dict[str, Any]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,8 +69,13 @@ class Scripted:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.path == "/generate":
-                    outer.asked.append(json.loads(body))
-                    self._say(outer.says.pop(0))
+                    asked = json.loads(body)
+                    if asked.get("tool_choice") == "required":
+                        outer.looked.append(asked)
+                        self._say(outer.nearly.pop(0) if outer.nearly else "")
+                    else:
+                        outer.asked.append(asked)
+                        self._say(outer.says.pop(0))
                 else:
                     self._pass(body)
 
@@ -496,6 +504,47 @@ def test_the_line_that_was_asked_for_is_offered(open_tab: Any, scripted: Scripte
         )
     tab.apply()
     assert "xfs" in tab.parts()[0] and len(scripted.asked) == 1
+    assert tab.complaints == []
+
+
+def test_a_text_that_was_nearly_a_command_is_looked_at_again(
+    open_tab: Any, scripted: Scripted
+) -> None:
+    """A proposal comes in its place where the message names what the command works on and nothing is
+    against it; a question that must be put, and a text that was none nearly, stay."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = ["Which one shall I format?", "It is a disk.", "What is on it goes. Shall I?"]
+    scripted.nearly = [{"command": "mkfs.ext4 -F /dev/sda"}, "", {"command": "wipefs -a /dev/sda"}]
+    tab.send("format sda as ext4")
+    expect(tab.card().locator("code").first).to_have_text("mkfs.ext4 -F /dev/sda")
+    assert "Which one" not in tab.page.locator("#log").inner_text()
+    tab.apply()
+    words = tab.page.locator("#log > li.model:not(.waiting) > .text")
+    for said, told in (("what is sda?", "It is a disk."), ("and sda?", "What is on it goes. Shall I?")):
+        tab.send(said)
+        expect(words.last).to_have_text(told)
+    first, *_ = scripted.looked
+    assert (first["temperature"], first["tool_threshold"]) == (0, 0.15)
+    assert first["messages"] == scripted.asked[0]["messages"]
+    assert len(scripted.looked) == len(scripted.asked) == 3
+    assert tab.complaints == []
+
+
+def test_words_that_are_not_so_are_asked_for_again(open_tab: Any, scripted: Scripted) -> None:
+    """As in the chat: what another try proposes is offered; where it only speaks again, what is known
+    to be so is said."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = ["I formatted /dev/sda2f10.", {"command": "lsblk /dev/sda"},
+                     "I formatted /dev/sda2f10.", "It is done."]  # fmt: skip
+    tab.send("show sda")
+    expect(tab.card().locator("code").first).to_have_text("lsblk /dev/sda")
+    tab.send("and now?")
+    last = tab.page.locator("#log > li.model:not(.waiting) > .text").last
+    expect(last).to_have_text(re.compile("What shall I do"))
+    assert "f10" not in tab.page.locator("#log").inner_text()
+    assert [each.get("seed") for each in scripted.asked] == [None, 1, None, 1, 2][: len(scripted.asked)]
     assert tab.complaints == []
 
 

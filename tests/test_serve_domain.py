@@ -218,6 +218,36 @@ def test_the_line_that_was_asked_for_comes_along(server: Running, confirm: bool)
     assert found["allowed"] and found["better"] is None
 
 
+def test_whether_the_message_names_what_a_command_works_on(server: Running) -> None:
+    """Said where there is a conversation; a command without its device is never what was named."""
+    for said, command, named in (
+        ("format sda2 as ext4", "mkfs.ext4 -F /dev/sda2", True),
+        ("format it as ext4", "mkfs.ext4 -F /dev/sda2", False),
+        ("format sda2 as ext4", "lsblk", False),
+    ):
+        assert in_talk(server, "check", [said], command)["about"] is named
+    assert ask(server, "check", FULL, "lsblk")["about"] is None
+
+
+def test_what_is_not_so_of_an_answer_in_words(server: Running) -> None:
+    """What to say in its place; null where nothing is known to be wrong. Requests as for commands."""
+    talk = [{"role": "user", "content": "and now?"}]
+    body = {"state": FULL, "messages": talk, "text": "/dev/sda2f10 is formatted."}
+    answer = server.post("/domain/text", body)
+    assert answer.status == 200 and "What shall I do?" in answer.json()["instead"]
+    answer = server.post("/domain/text", {**body, "text": "It is mounted."})
+    assert answer.json() == {"success": True, "instead": None}
+    for wrong, said in (
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "yes"}]}, "user's"),
+        ({"text": 5}, "text"), ({"state": {"discs": []}}, "discs"), ({"command": "ls"}, "command"),
+    ):  # fmt: skip
+        answer = server.post("/domain/text", {**body, **wrong})
+        assert answer.status == 400 and said in answer.json()["error"], (wrong, answer.body)
+    del body["messages"]
+    assert server.post("/domain/text", body).status == 400
+
+
 def test_the_guards_word_stays_the_guards(server: Running) -> None:
     """With and without a conversation, wherever it is said that somebody confirms."""
     command = "mkfs.ext4 /dev/sdq"

@@ -178,10 +178,30 @@ export class Talk {
     }
     const talk = [...turns, said];
     let found = await this.#judged(answer, talk, signal);
-    if (found.again) found = await this.#anew(found, talk, asked, signal);
+    const nearly = answer.type === "text" ? await this.#secondLook(talk, asked, signal) : null;
+    if (nearly) found = nearly;
+    else if (found.again) found = await this.#anew(found, talk, asked, signal);
     entry.replaceChildren(entry.querySelector(".who"));
     if (found.check) this.#offer(found, text, entry);
     else this.#answer(text, found, entry, found.kept);
+  }
+
+  // A proposal in place of words, as in llmkit.chat: the model nearly made one, the message names what it works
+  // on, and nothing is against it, the question for consent included.
+  async #secondLook(talk, asked, signal) {
+    const { tool_threshold } = this.#options;
+    if (tool_threshold >= 1) return null;
+    try {
+      const answer = await asked({ temperature: 0, tool_choice: "required", tool_threshold }, () => {});
+      const command = answer.type === "text" ? undefined : answer.arguments?.command;
+      if (typeof command !== "string") return null;
+      const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true }, { signal });
+      const found = check.allowed && check.about ? await this.#judged(answer, talk, signal) : null;
+      return found?.check && !found.blocked ? found : null;
+    } catch {
+      signal.throwIfAborted();
+      return null;
+    }
   }
 
   // What the other tries come to, as in llmkit.chat: a proposal, or the first where they come to none. A
@@ -210,6 +230,11 @@ export class Talk {
       const told = String(answer.response ?? "").trim();
       const cut = answer.finish_reason === "length" && (!told || told.startsWith("$"));
       const text = cut ? CUT : told;
+      if (text && !cut) {
+        const asked = { state: this.#machine.state, messages: talk, text };
+        const { instead } = await this.#server.ask("domain/text", asked, { signal });
+        if (instead) return { thinking, text: instead, kept: instead, again: true, blocked: true };
+      }
       return { thinking, text: text || "(an empty answer)", kept: text || "…", again: cut };
     }
     const called = answer.arguments?.command;
