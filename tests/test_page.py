@@ -521,7 +521,10 @@ def test_a_text_that_was_nearly_a_command_is_looked_at_again(
     assert "Which one" not in tab.page.locator("#log").inner_text()
     tab.apply()
     words = tab.page.locator("#log > li.model:not(.waiting) > .text")
-    for said, told in (("what is sda?", "It is a disk."), ("and sda?", "What is on it goes. Shall I?")):
+    for said, told in (
+        ("what is sda?", "It is a disk."),
+        ("and sda?", "What is on it goes. Shall I?"),
+    ):
         tab.send(said)
         expect(words.last).to_have_text(told)
     first, *_ = scripted.looked
@@ -544,7 +547,9 @@ def test_words_that_are_not_so_are_asked_for_again(open_tab: Any, scripted: Scri
     last = tab.page.locator("#log > li.model:not(.waiting) > .text").last
     expect(last).to_have_text(re.compile("What shall I do"))
     assert "f10" not in tab.page.locator("#log").inner_text()
-    assert [each.get("seed") for each in scripted.asked] == [None, 1, None, 1, 2][: len(scripted.asked)]
+    assert [each.get("seed") for each in scripted.asked] == [None, 1, None, 1, 2][
+        : len(scripted.asked)
+    ]
     assert tab.complaints == []
 
 

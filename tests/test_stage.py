@@ -205,6 +205,29 @@ def test_a_failing_function_is_reported_short(tiny: Tiny, what: str, code: int, 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["augment", "train", "serve"])
+def test_outside_its_environment_it_says_so(name: str) -> None:
+    """A Python that has none of the packages (-S): two lines, no traceback."""
+    here = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", f"llmkit.{name}"],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    first, second = done.stderr.splitlines()
+    assert first == f"error: llmkit's packages are not installed for {sys.executable}"
+    assert "pip install ." in second
+
+
+def test_a_package_that_is_missing_is_named() -> None:
+    """By its name as it is installed; a module of llmkit's own would be a bug."""
+    first, second = stage_errors.lines(ModuleNotFoundError("No module", name="peft.tuners"))
+    assert first == f"the package peft is not installed for {sys.executable}"
+    assert "pip install ." in second
+    own = stage_errors.lines(ModuleNotFoundError("No module named x", name="llmkit.nope"))
+    assert own[0].startswith("internal error: ModuleNotFoundError: No module named x")
+
+
 def test_debug_shows_the_traceback(tiny: Tiny) -> None:
     """LLMKIT_DEBUG=1 keeps what the short form hides."""
     done = tiny("what=bug", env={"LLMKIT_DEBUG": "1"})
