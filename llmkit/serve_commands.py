@@ -56,7 +56,8 @@ class CheckAnswer(Strict):
         "none is known."
     )
     about: bool | None = Field(
-        description="Whether the last message names what the command works on. null: no messages."
+        description="Whether the last message names what the command works on, and what would lose "
+        "something is not asked or doubted. null: no messages."
     )
     danger: str = Field(description="How bad it can be: read, change, destructive, forbidden.")
     missing: list[str] = Field(description="What it names and is not there.")

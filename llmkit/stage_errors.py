@@ -132,11 +132,6 @@ def lines(error: BaseException) -> list[str]:
             return [f"no space left on the device{where}; what was there before is untouched"]
         where = f"{error.filename}: " if error.filename else ""
         return [f"{where}{error.strerror or error}"]
-    if isinstance(error, ModuleNotFoundError) and error.name and not _own(error.name):
-        return [
-            f"the package {error.name.partition('.')[0]} is not installed for {sys.executable}",
-            "activate the environment that has it, or: pip install . (README, Set up)",
-        ]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     text = str(error).splitlines()
@@ -144,10 +139,6 @@ def lines(error: BaseException) -> list[str]:
         f"internal error: {type(error).__name__}: {text[0] if text else ''}{place}",
         "run again with LLMKIT_DEBUG=1 for the traceback",
     ]
-
-
-def _own(module: str) -> bool:
-    return module.partition(".")[0] == "llmkit"
 
 
 def exit_code(error: BaseException) -> int:

@@ -56,6 +56,7 @@ class Scripted:
         self.asked: list[dict[str, Any]] = []
         self.nearly: list[str | dict[str, Any] | None] = []
         self.looked: list[dict[str, Any]] = []
+        self.hold: threading.Event | None = None  # a second look waits for it
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,6 +73,8 @@ class Scripted:
                     asked = json.loads(body)
                     if asked.get("tool_choice") == "required":
                         outer.looked.append(asked)
+                        if outer.hold is not None:
+                            outer.hold.wait(60)
                         self._say(outer.nearly.pop(0) if outer.nearly else "")
                     else:
                         outer.asked.append(asked)
@@ -511,27 +514,49 @@ def test_a_text_that_was_nearly_a_command_is_looked_at_again(
     open_tab: Any, scripted: Scripted
 ) -> None:
     """A proposal comes in its place where the message names what the command works on and nothing is
-    against it; a question that must be put, and a text that was none nearly, stay."""
+    against it. The text stays where a question must be put (the disk is named, nobody said to erase
+    it), where the message does not name the disk, and where it was no command nearly."""
     tab = open_tab(scripted.port).ready()
     tab.paste({"disks": [DISK]})
-    scripted.says = ["Which one shall I format?", "It is a disk.", "What is on it goes. Shall I?"]
-    scripted.nearly = [{"command": "mkfs.ext4 -F /dev/sda"}, "", {"command": "wipefs -a /dev/sda"}]
+    scripted.says = ["Good.", "There is one.", "It is a disk.", "Which one shall I format?"]
+    make = {"command": "mkfs.ext4 -F /dev/sda"}
+    scripted.nearly = [make, {"command": "lsblk /dev/sda"}, "", make]
+    words = tab.page.locator("#log > li.model:not(.waiting) > .text")
+    for said in ("i have a disk sda", "show the disk", "what is sda?"):
+        told = scripted.says[0]
+        tab.send(said)
+        expect(words.last).to_have_text(told)
     tab.send("format sda as ext4")
     expect(tab.card().locator("code").first).to_have_text("mkfs.ext4 -F /dev/sda")
     assert "Which one" not in tab.page.locator("#log").inner_text()
-    tab.apply()
-    words = tab.page.locator("#log > li.model:not(.waiting) > .text")
-    for said, told in (
-        ("what is sda?", "It is a disk."),
-        ("and sda?", "What is on it goes. Shall I?"),
-    ):
-        tab.send(said)
-        expect(words.last).to_have_text(told)
     first, *_ = scripted.looked
     assert (first["temperature"], first["tool_threshold"]) == (0, 0.15)
     assert first["messages"] == scripted.asked[0]["messages"]
-    assert len(scripted.looked) == len(scripted.asked) == 3
+    assert len(scripted.looked) == len(scripted.asked) == 4
     assert tab.complaints == []
+
+
+def test_words_that_have_come_stay_when_the_second_look_is_stopped(
+    open_tab: Any, scripted: Scripted
+) -> None:
+    """They are the answer, and the model is sent them later."""
+    tab = open_tab(scripted.port).ready()
+    tab.paste({"disks": [DISK]})
+    scripted.says = ["It is a disk.", "Fine."]
+    scripted.hold = threading.Event()
+    tab.send("what is sda?")
+    expect(tab.page.locator("#log > li.waiting .text")).to_have_text("It is a disk.")
+    tab.page.click("#stop")
+    expect(tab.page.locator("#log > li.model:not(.waiting) > .text").last).to_have_text(
+        "It is a disk."
+    )
+    assert tab.page.locator("#log > li.problem").count() == 0
+    scripted.hold.set()
+    tab.send("and now?")
+    expect(tab.page.locator("#log > li.model:not(.waiting) > .text").last).to_have_text("Fine.")
+    assert [each["content"] for each in scripted.asked[1]["messages"]] == [
+        "what is sda?", "It is a disk.", "and now?",
+    ]  # fmt: skip
 
 
 def test_words_that_are_not_so_are_asked_for_again(open_tab: Any, scripted: Scripted) -> None:
@@ -546,10 +571,10 @@ def test_words_that_are_not_so_are_asked_for_again(open_tab: Any, scripted: Scri
     tab.send("and now?")
     last = tab.page.locator("#log > li.model:not(.waiting) > .text").last
     expect(last).to_have_text(re.compile("What shall I do"))
-    assert "f10" not in tab.page.locator("#log").inner_text()
-    assert [each.get("seed") for each in scripted.asked] == [None, 1, None, 1, 2][
-        : len(scripted.asked)
-    ]
+    assert "f10" not in tab.page.locator("#log > li.model:not(.waiting)").last.inner_text().replace(
+        "There is no /dev/sda2f10", ""
+    )
+    assert [each.get("seed") for each in scripted.asked] == [None, 1, None, 1]
     assert tab.complaints == []
 
 

@@ -234,7 +234,7 @@ def test_the_openapi_document_is_whole(server: Running) -> None:
     assert set(document["paths"]) == {
         "/health", "/metrics", "/generate", "/query", "/v1/models", "/v1/models/{model}",
         "/v1/chat/completions",
-        "/domain/check", "/domain/apply", "/page/begin", "/page/show",
+        "/domain/check", "/domain/apply", "/domain/text", "/page/begin", "/page/show",
     }  # fmt: skip
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document))
     assert {"ChatRequest", "GenerateRequest", "Message", "ApplyAnswer"} <= set(references)

@@ -240,10 +240,12 @@ def test_what_is_not_so_of_an_answer_in_words(server: Running) -> None:
     for wrong, said in (
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "assistant", "content": "yes"}]}, "user's"),
+        ({"messages": talk * 51}, "51 messages"), ({"text": "a" * 70000}, "text"),
         ({"text": 5}, "text"), ({"state": {"discs": []}}, "discs"), ({"command": "ls"}, "command"),
     ):  # fmt: skip
         answer = server.post("/domain/text", {**body, **wrong})
         assert answer.status == 400 and said in answer.json()["error"], (wrong, answer.body)
+    assert server.post("/domain/text", body, key=None).status == 401
     del body["messages"]
     assert server.post("/domain/text", body).status == 400
 

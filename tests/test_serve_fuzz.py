@@ -26,7 +26,8 @@ from tests.serving import KEY, Running, running  # noqa: E402
 ROUTES = [
     ("GET", "/health"), ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/models/{model}"),
     ("POST", "/generate"), ("POST", "/query"), ("POST", "/v1/chat/completions"),
-    ("POST", "/domain/check"), ("POST", "/domain/apply"), ("GET", "/page/begin"), ("POST", "/page/show"),
+    ("POST", "/domain/check"), ("POST", "/domain/apply"), ("POST", "/domain/text"),
+    ("GET", "/page/begin"), ("POST", "/page/show"),
 ]  # fmt: skip
 EXAMPLES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
 # What is wrong with a request may lie beyond a schema: the user speaks last, a machine is possible.

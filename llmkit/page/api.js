@@ -75,14 +75,16 @@ export class Server extends EventTarget {
   }
 
   // The answer's JSON. With onText a stream is asked for, and its last event is the answer; onText
-  // gets the text so far, and "" when it begins anew. Throws Refused, or the signal's reason.
-  async ask(path, body, { signal, onText } = {}) {
+  // gets the text so far, and "" when it begins anew. `brief`: what can be done without is not waited for,
+  // and not asked twice. Throws Refused, or the signal's reason; Broken where it is brief.
+  async ask(path, body, { signal, onText, brief = false } = {}) {
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#once(path, body, signal, onText);
       } catch (error) {
         signal?.throwIfAborted();
         onText?.("");
+        if (brief) throw error;
         if (error instanceof Refused && error.status === 401) {
           this.dispatchEvent(new Event("keyless"));
           await this.#until("key", () => true, signal);

@@ -160,12 +160,12 @@ export class Talk {
     while (turns.length && turns[0].role !== "user") turns.shift();
     const said = { role: "user", content: text };
     let history = turns;
-    const asked = (how, onText) => this.#server.ask("generate", {
+    const asked = (how, onText, brief = false) => this.#server.ask("generate", {
       messages: [...history, said],
       system_context: this.#machine.context,
       max_tokens: this.#options.max_tokens,
       ...how,
-    }, { signal, onText });
+    }, { signal, onText, brief });
     const first = () => asked({ temperature: this.#options.temperature },
       (so) => { shown.textContent = so; this.#follow(); });
     let answer;
@@ -181,25 +181,37 @@ export class Talk {
     const nearly = answer.type === "text" ? await this.#secondLook(talk, asked, signal) : null;
     if (nearly) found = nearly;
     else if (found.again) found = await this.#anew(found, talk, asked, signal);
+    if (this.#busy?.signal !== signal) return; // another conversation has begun meanwhile
     entry.replaceChildren(entry.querySelector(".who"));
     if (found.check) this.#offer(found, text, entry);
     else this.#answer(text, found, entry, found.kept);
   }
 
   // A proposal in place of words, as in llmkit.chat: the model nearly made one, the message names what it works
-  // on, and nothing is against it, the question for consent included.
+  // on, and nothing is against it, the question for consent included. Words that are there already stay when
+  // this fails or is stopped.
   async #secondLook(talk, asked, signal) {
     const { tool_threshold } = this.#options;
     if (tool_threshold >= 1) return null;
     try {
-      const answer = await asked({ temperature: 0, tool_choice: "required", tool_threshold }, () => {});
+      const answer = await asked({ temperature: 0, tool_choice: "required", tool_threshold }, () => {}, true);
       const command = answer.type === "text" ? undefined : answer.arguments?.command;
       if (typeof command !== "string") return null;
-      const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true }, { signal });
+      const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
+        { signal, brief: true });
       const found = check.allowed && check.about ? await this.#judged(answer, talk, signal) : null;
       return found?.check && !found.blocked ? found : null;
     } catch {
-      signal.throwIfAborted();
+      return null;
+    }
+  }
+
+  // What to say in place of words that are not so; null: nothing is known to be wrong, or nobody can say.
+  async #untrue(text, talk, signal) {
+    try {
+      const asked = { state: this.#machine.state, messages: talk, text };
+      return (await this.#server.ask("domain/text", asked, { signal, brief: true })).instead;
+    } catch {
       return null;
     }
   }
@@ -230,11 +242,8 @@ export class Talk {
       const told = String(answer.response ?? "").trim();
       const cut = answer.finish_reason === "length" && (!told || told.startsWith("$"));
       const text = cut ? CUT : told;
-      if (text && !cut) {
-        const asked = { state: this.#machine.state, messages: talk, text };
-        const { instead } = await this.#server.ask("domain/text", asked, { signal });
-        if (instead) return { thinking, text: instead, kept: instead, again: true, blocked: true };
-      }
+      const instead = text && !cut ? await this.#untrue(text, talk, signal) : null;
+      if (instead) return { thinking, text: instead, kept: instead, again: true, blocked: true };
       return { thinking, text: text || "(an empty answer)", kept: text || "…", again: cut };
     }
     const called = answer.arguments?.command;
