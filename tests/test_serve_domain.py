@@ -221,9 +221,10 @@ def test_the_line_that_was_asked_for_comes_along(server: Running, confirm: bool)
 def test_whether_the_message_names_what_a_command_works_on(server: Running) -> None:
     """Said where there is a conversation; a command without its device is never what was named."""
     for said, command, named in (
-        ("format sda2 as ext4", "mkfs.ext4 -F /dev/sda2", True),
-        ("format it as ext4", "mkfs.ext4 -F /dev/sda2", False),
-        ("format sda2 as ext4", "lsblk", False),
+        ("what is on sda", "lsblk /dev/sda", True),
+        ("what is on it", "lsblk /dev/sda", False),
+        ("format sda as ext4", "lsblk", False),
+        ("format sda as ext4", "mkfs.ext4 -F /dev/sda", False),  # there is something to lose
     ):
         assert in_talk(server, "check", [said], command)["about"] is named
     assert ask(server, "check", FULL, "lsblk")["about"] is None
