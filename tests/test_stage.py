@@ -205,14 +205,19 @@ def test_a_failing_function_is_reported_short(tiny: Tiny, what: str, code: int, 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["augment", "train", "serve"])
-def test_outside_its_environment_it_says_so(name: str) -> None:
-    """A Python that has none of the packages (-S): two lines, no traceback."""
+def on_a_bare_python(name: str) -> subprocess.CompletedProcess[str]:
+    """`python -m llmkit.NAME` by a Python that has none of the packages (-S)."""
     here = Path(__file__).resolve().parent.parent
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-S", "-m", f"llmkit.{name}"],
         cwd=here, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["augment", "train", "serve"])
+def test_outside_its_environment_it_says_so(name: str) -> None:
+    """Two lines, no traceback."""
+    done = on_a_bare_python(name)
     assert done.returncode == 1 and done.stdout == ""
     first, second = done.stderr.splitlines()
     assert first == f"error: llmkit's packages are not installed for {sys.executable}"
@@ -222,11 +227,7 @@ def test_outside_its_environment_it_says_so(name: str) -> None:
 @pytest.mark.parametrize("name", ["toolkit", "installer.facts"])
 def test_what_needs_python_alone_runs_on_it(name: str) -> None:
     """The toolkit's folder, and the facts of a machine, are told without any package."""
-    here = Path(__file__).resolve().parent.parent
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", f"llmkit.{name}"],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = on_a_bare_python(name)
     assert "are not installed" not in done.stderr
     assert done.returncode == 0 and done.stdout, done.stderr
 

@@ -158,16 +158,19 @@ def test_the_loss_is_that_of_transformers(tiny_loop: Any) -> None:
     )
 
 
+def token_losses(loop: Any, example: Example) -> list[float]:
+    """Each supervised token's loss, from transformers' logits."""
+    logits = loop.model(input_ids=torch.tensor([example.ids])).logits[0].detach()
+    places = range(example.prompt_length, len(example.ids))
+    return [-float(logits[p - 1].log_softmax(0)[example.ids[p]]) for p in places]
+
+
 def test_a_text_s_tokens_behind_its_head_count_less() -> None:
     """A step's loss is the mean that the weights say; the held-out loss knows no weights."""
     text = Example([5, 6, 7, 8, 9, 10, 11], 3, is_text=True)
     command = Example([12, 13, 14, 15], 2)
     loop = make_loop("float32", "optim.text_weight=0.25", "optim.text_head=2")
-    rows = []
-    for example in (text, command):  # each token's loss, from transformers' logits
-        logits = loop.model(input_ids=torch.tensor([example.ids])).logits[0].detach()
-        places = range(example.prompt_length, len(example.ids))
-        rows.append([-float(logits[p - 1].log_softmax(0)[example.ids[p]]) for p in places])
+    rows = [token_losses(loop, example) for example in (text, command)]
     weighted = rows[0][0] + rows[0][1] + 0.25 * (rows[0][2] + rows[0][3]) + sum(rows[1])
     batch = [[text], [command]]
     assert loop.evaluate([batch]) == pytest.approx((sum(rows[0]) + sum(rows[1])) / 6, rel=1e-5)
@@ -179,11 +182,7 @@ def test_an_answer_s_first_token_counts_as_said() -> None:
     text = Example([5, 6, 7, 8, 9], 3, is_text=True)
     command = Example([12, 13, 14, 15], 2)
     loop = make_loop("float32", "optim.first_weight=3")
-    rows = []
-    for example in (text, command):  # each token's loss, from transformers' logits
-        logits = loop.model(input_ids=torch.tensor([example.ids])).logits[0].detach()
-        places = range(example.prompt_length, len(example.ids))
-        rows.append([-float(logits[p - 1].log_softmax(0)[example.ids[p]]) for p in places])
+    rows = [token_losses(loop, example) for example in (text, command)]
     weighted = 3 * rows[0][0] + rows[0][1] + 3 * rows[1][0] + rows[1][1]
     assert float(loop.step([[[text], [command]]], 0, 1e-9)) == pytest.approx(weighted / 8, rel=1e-5)
 

@@ -9,6 +9,8 @@ const HINT = "Say in your own words what you want done on it. A command that is 
   "it would do, and happens only when you apply it, on a machine that is made up.";
 const CUT = "The answer became too long and was cut off, so nothing of it can be run. Please ask for less at once.";
 
+const thought = ({ thinking }) => (thinking ? String(thinking) : "");
+
 export class Talk {
   #server; #machine; #options;
   #messages = []; // as the model is sent them
@@ -195,12 +197,12 @@ export class Talk {
     if (tool_threshold >= 1) return null;
     try {
       const answer = await asked({ temperature: 0, tool_choice: "required", tool_threshold }, () => {}, true);
-      const command = answer.type === "text" ? undefined : answer.arguments?.command;
-      if (typeof command !== "string") return null;
+      const called = answer.type === "text" ? null : answer.arguments?.command;
+      if (typeof called !== "string" || !called.trim()) return null;
+      const command = called.trim();
       const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
         { signal, brief: true });
-      const found = check.allowed && check.about ? await this.#judged(answer, talk, signal) : null;
-      return found?.check && !found.blocked ? found : null;
+      return check.allowed && check.about ? { thinking: thought(answer), command, talk, check } : null;
     } catch {
       return null;
     }
@@ -237,7 +239,7 @@ export class Talk {
   // of something that could never work. A command is held against the conversation: the person may have
   // named another disk. That something is lost the card itself asks about.
   async #judged(answer, talk, signal) {
-    const thinking = answer.thinking ? String(answer.thinking) : "";
+    const thinking = thought(answer);
     if (answer.type === "text") {
       const told = String(answer.response ?? "").trim();
       const cut = answer.finish_reason === "length" && (!told || told.startsWith("$"));
