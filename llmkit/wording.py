@@ -99,7 +99,8 @@ class Wording:
         """A message with the words that the data has; `known` are words that stay as they are."""
         closed = [found.span() for found in _QUOTED.finditer(text)]
         shouts = _shouts(text)
-        lows = {word.lower(): word for word in known}
+        # Of two forms of one word the one in small letters, whatever the order of a set is.
+        lows = {word.lower(): word for word in sorted(known)}
         begins = True
         out, last = [], 0
         for token in _TOKEN.finditer(text):

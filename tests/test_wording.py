@@ -65,6 +65,12 @@ def test_words_of_the_machine_stay() -> None:
     assert WORDING.normalized("IS FORMTA there", {"Formta"}) == "is Formta there"
 
 
+@pytest.mark.parametrize("known", [("Formta", "formta"), ("formta", "Formta")])
+def test_the_order_of_known_words_decides_nothing(known: tuple[str, ...]) -> None:
+    """They come as a set, whose order differs from run to run; small letters win."""
+    assert WORDING.normalized("IS FORMTA there", known) == "is formta there"
+
+
 def distance(one: str, two: str) -> int:
     """Damerau-Levenshtein with swaps of neighbours (optimal string alignment), by the textbook."""
     rows = [[0] * (len(two) + 1) for _ in range(len(one) + 1)]
