@@ -19,6 +19,7 @@ class EngineConfig:
     max_batch_tokens: Positive
     share_prefix: Flag
     threads: Positive | None
+    recall: Flag = True
 
 
 class Weights(Enum):
@@ -43,6 +44,7 @@ class ServeEngineConfig:
     weights: Weights
     common_heads: Flag
     threads: Positive | None
+    recall: Flag = True
 
 
 def _kind(value: Any) -> str:

@@ -27,6 +27,7 @@ from llmkit.domain import Domain
 from llmkit.errors import ConfigError, OutputError
 from llmkit.evaluate_failures import FAILURES
 from llmkit.evaluate_run import Result, result_from_dict, result_to_dict
+from llmkit.model_adapter import RECALL
 from llmkit.output import write_whole
 from llmkit.prompt import prompt_identity
 from llmkit.wording import WORDS
@@ -112,7 +113,8 @@ def identity(
     if adapter is None:
         return {**found, "adapter": None, "prompt": prompt_identity(prompt, domain)}
     found["adapter"] = adapter.name
-    for name in ("adapter_model.safetensors", "prompt_config.json", WORDS):
+    recall = [RECALL] if engine.recall else []
+    for name in ("adapter_model.safetensors", "prompt_config.json", WORDS, *recall):
         path = adapter / name
         if path.is_file():
             with open(path, "rb") as stream:

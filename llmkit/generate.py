@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from llmkit.model import Loaded
+    from llmkit.recall_store import Recall
 
 
 _FEW = 256  # tokens that top_p looks at first
@@ -90,6 +91,13 @@ class Engine:
         self._cache = "cache" if "cache" in taken else "past_key_values"
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
+        self._recall: Recall | None = None
+        if cfg.recall and loaded.adapter is not None:
+            from llmkit.recall_store import Tap, read_recall
+
+            self._recall = read_recall(loaded.adapter)
+            if self._recall is not None:
+                self._tap = Tap(loaded.model, self._recall.settings.layer)
 
     def generate(
         self,
@@ -200,6 +208,11 @@ class Engine:
                 logits_to_keep=1,
                 **{self._cache: cache},
             ).logits[:, -1]  # [rows, vocabulary]
+            if self._recall is not None and not rows[0].ids:  # all are at their first token
+                states = self._tap.state[:, -1]
+                logits = torch.stack(
+                    [self._recall.weighed(*pair) for pair in zip(logits, states, strict=True)]
+                )
             kept = self._step(rows, logits, finish)
             if not kept:
                 return

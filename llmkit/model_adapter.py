@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+RECALL = "recall.safetensors"  # see recall_store.py
 _SHOWN = 3  # keys that an error names
 
 

@@ -390,13 +390,21 @@ def renderer(
 ) -> Renderer:
     """The renderer for a model: as its adapter was trained, or else as `options` say."""
     if adapter is not None and (adapter / SAVED).is_file():
-        try:
-            saved = json.loads((adapter / SAVED).read_text(encoding="utf-8"))
-            return Renderer.from_dict(tokenizer, saved, read_wording(adapter))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{adapter / SAVED} cannot be read: {error!r}") from error
+        return saved_renderer(tokenizer, adapter)
     system = system_prompt_text(options.system_prompt, domain)
     return Renderer(tokenizer, options, system_prompt=system, tools=[domain.tool_schema(None)])
+
+
+def saved_renderer(tokenizer: PreTrainedTokenizerFast, adapter: Path) -> Renderer:
+    """The renderer that an adapter was trained with.
+
+    Raises ConfigError where its folder does not say which that is.
+    """
+    try:
+        saved = json.loads((adapter / SAVED).read_text(encoding="utf-8"))
+        return Renderer.from_dict(tokenizer, saved, read_wording(adapter))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{adapter / SAVED} cannot be read: {error!r}") from error
 
 
 def prompt(cfg: PromptConfig) -> None:

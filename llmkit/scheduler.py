@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from llmkit.model import Loaded
+    from llmkit.recall_store import Recall
     from llmkit.scheduler_model import Seat
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,9 @@ class Scheduler:
         self._drafter = Drafter(_KEPT)
         if loaded.adapter is not None:
             self._prime(loaded.adapter)
+        self._recalls: dict[int, Recall] = {}  # by adapter, see `_recall_of`
+        if loaded.adapter is not None:
+            self._remember(0, loaded.adapter)
         self._running: list[_Row] = []  # of the thread that steps, in order of admission
         self._counts = dict.fromkeys(_COUNTS, 0)
 
@@ -256,7 +260,13 @@ class Scheduler:
                     continue  # a prompt that is not read to its end
                 if greedy is None:
                     greedy = likeliest(logits).tolist()
-                self._take(row, guess, [(greedy[place], logits[place]) for place in here])
+                found = [(greedy[place], logits[place]) for place in here]
+                recall = None if row.ids else self._recall_of(row)
+                if recall is not None:
+                    state = self._model.states[recall.settings.layer][here.start]
+                    weighed = recall.weighed(logits[here.start], state)
+                    found[0] = (int(weighed.argmax()), weighed)
+                self._take(row, guess, found)
         return True
 
     def _take(
@@ -306,6 +316,18 @@ class Scheduler:
             size = self.loaded.model.get_input_embeddings().num_embeddings
             answers = read_answers(adapter, self.loaded.tokenizer, self.stop_ids)
             self._drafter.prime([ids for ids in answers if max(ids, default=size) < size])
+
+    def _remember(self, number: int, adapter: Path) -> None:
+        """Ask the nearest training prompts of an adapter, where it has them."""
+        from llmkit.recall_store import read_recall
+
+        found = read_recall(adapter) if self.cfg.recall else None
+        if found is not None:
+            self._model.tap(found.settings.layer)
+            self._recalls[number] = found
+
+    def _recall_of(self, row: _Row) -> Recall | None:
+        return self._recalls.get(0)
 
     def _plain(self, ids: Sequence[int]) -> Sequence[int]:
         """Tokens as the model writes them."""

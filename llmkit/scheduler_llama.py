@@ -82,6 +82,8 @@ class LeanLlama:
                 )
             )
         self._head = ServingLinear([model.lm_head])
+        self.taps: set[int] = set()  # layers whose output is kept
+        self.states: dict[int, torch.Tensor] = {}  # of the last call, [ends, hidden]
 
     def pack(self, weights: Weights) -> None:
         """Lay the weights out for the CPU, where that is meant and can be."""
@@ -120,6 +122,8 @@ class LeanLlama:
             normal = rms_norm(state, hidden, layer.after, self._eps)
             gate, up = layer.gate_up(normal).chunk(2, -1)
             state = layer.down(silu(gate).mul_(up), state)
+            if number in self.taps:
+                self.states[number] = state[ends]
         return self._head(rms_norm(state[ends], hidden, self._norm, self._eps))
 
 

@@ -22,6 +22,7 @@ from llmkit import scheduler_slots
 from llmkit.config_engine import ServeEngineConfig, Weights
 from llmkit.generate import common_length
 from llmkit.model import Loaded
+from llmkit.recall_store import Tap, check_layer
 from llmkit.scheduler_linear import FEW, lay_out
 from llmkit.scheduler_llama import LeanLlama, is_llama
 from llmkit.scheduler_prefix import PrefixStore
@@ -45,6 +46,13 @@ class ServingModel(Protocol):
     """What the scheduler needs. Sizes are in tokens."""
 
     limit: int  # of one request, prompt and answer
+
+    @property
+    def states(self) -> dict[int, torch.Tensor]:
+        """By tapped layer, what it made in the last `forward`: a row for each row of the logits."""
+
+    def tap(self, layer: int) -> None:
+        """Keep a layer's output from now on. Raises ConfigError for one that is not there."""
 
     def take(self, need: int) -> Seat | None:
         """A seat for a request; None while there is no room."""
@@ -105,6 +113,15 @@ class SlotModel:
         self._heads: dict[tuple[Seat, ...], int] = {}  # of seats that decode together
         if lean is None:
             install(loaded.model)
+        self._taps: dict[int, Tap] = {}
+        self.states: dict[int, torch.Tensor] = {} if lean is None else lean.states
+
+    def tap(self, layer: int) -> None:
+        check_layer(self._model, layer)
+        if self._lean is not None:
+            self._lean.taps.add(layer)
+        elif layer not in self._taps:
+            self._taps[layer] = Tap(self._model, layer)
 
     def take(self, need: int) -> Seat | None:
         taken = {seat.slot for seat in self._seats}
@@ -206,6 +223,8 @@ class SlotModel:
                 use_cache=False,
                 logits_to_keep=ends,
             )
+        for layer, tap in self._taps.items():
+            self.states[layer] = tap.state[0, ends]
         logits: torch.Tensor = out.logits[0]
         return logits
 
@@ -222,6 +241,12 @@ class PlainModel:
         self.limit = cfg.max_cache_tokens
         self._seats: list[Seat] = []
         self._cache = _cache_argument(loaded.model)
+        self._taps: dict[int, Tap] = {}
+        self.states: dict[int, torch.Tensor] = {}
+
+    def tap(self, layer: int) -> None:
+        if layer not in self._taps:
+            self._taps[layer] = Tap(self._model, layer)
 
     def take(self, need: int) -> Seat | None:
         used = sum(seat.need for seat in self._seats)
@@ -256,6 +281,7 @@ class PlainModel:
     ) -> torch.Tensor:
         assert wanted is None or set(wanted) == {1}
         logits = []
+        states: dict[int, list[torch.Tensor]] = {layer: [] for layer in self._taps}
         for seat, ids in parts:
             out = self._model(
                 input_ids=torch.tensor([list(ids)], device=self._device),
@@ -263,7 +289,10 @@ class PlainModel:
                 **{self._cache: seat.cache},
             )
             logits.append(out.logits[0, -1])
+            for layer, tap in self._taps.items():
+                states[layer].append(tap.state[0, -1])
             seat.length += len(ids)
+        self.states = {layer: torch.stack(found) for layer, found in states.items()}
         return torch.stack(logits)
 
     def held(self) -> tuple[int, int]:

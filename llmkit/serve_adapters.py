@@ -26,6 +26,7 @@ from llmkit.model_adapter import CONFIG, attach, check_adapter
 from llmkit.scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from llmkit.recall_store import Recall
     from llmkit.scheduler_llama import LeanLlama
     from llmkit.scheduler_model import Seat, ServingModel
 
@@ -72,10 +73,14 @@ class AdapterScheduler(Scheduler):
         for number, (folder, logits) in enumerate(zip(folders, wanted, strict=True), 1):
             self._try(number, folder, probe[0].tolist(), logits)
             self._prime(folder)
+            self._remember(number, folder)
 
     def ids_for(self, adapter: int, ids: Sequence[int]) -> tuple[int, ...]:
         """A request's tokens for an adapter."""
         return tuple(token + adapter * self._size for token in ids)
+
+    def _recall_of(self, row: Any) -> Recall | None:
+        return self._recalls.get(row.request.ids[0] // self._size)
 
     def _plain(self, ids: Sequence[int]) -> list[int]:
         return [token % self._size for token in ids]
@@ -105,6 +110,13 @@ class Apart:
     def __init__(self, inner: ServingModel, size: int) -> None:
         self._inner, self._size, self.limit = inner, size, inner.limit
         self._owners: dict[Seat, int] = {}
+
+    @property
+    def states(self) -> dict[int, torch.Tensor]:
+        return self._inner.states
+
+    def tap(self, layer: int) -> None:
+        self._inner.tap(layer)
 
     def take(self, need: int) -> Seat | None:
         return self._inner.take(need)

@@ -7,6 +7,7 @@ with Progress(total, shown=True) as progress:
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -61,6 +62,53 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text)
         elif self.shown:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Rows:
+    """How many rows of a corpus were read."""
+
+    def __init__(self, total: int, done: int, *, shown: bool) -> None:
+        self.total, self.done, self.shown = total, done, shown
+        self._bar: Any = None
+        self._before, self._started = done, time.monotonic()
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("rows"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> Rows:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """One more."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done)
+        elif self.shown and self.done % max(self.total // 20, 1) == 0:
+            spent = time.monotonic() - self._started
+            left = spent / (self.done - self._before) * (self.total - self.done)
+            text = f"row {self.done:,}/{self.total:,}, {_clock(left)} left"
             print(text, file=sys.stderr, flush=True)
 
 
