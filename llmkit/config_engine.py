@@ -19,7 +19,7 @@ class EngineConfig:
     max_batch_tokens: Positive
     share_prefix: Flag
     threads: Positive | None
-    recall: Flag = True
+    recall: Flag
 
 
 class Weights(Enum):
@@ -44,7 +44,7 @@ class ServeEngineConfig:
     weights: Weights
     common_heads: Flag
     threads: Positive | None
-    recall: Flag = True
+    recall: Flag
 
 
 def _kind(value: Any) -> str:

@@ -46,6 +46,7 @@ from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
 from llmkit.evaluate_show import Progress, print_board
+from llmkit.model_adapter import RECALL
 from llmkit.output import write_whole
 from llmkit.prompt import prompt_identity
 from llmkit.report import print_comparison, print_table, write_report
@@ -118,6 +119,7 @@ def _note(adapter: Path, cfg: EvaluateConfig, cases: Sequence[Case], report: Rep
     grounded = ", grounded" if cfg.grounded else ""
     grounded += ", int8" if rounded(cfg.engine) else ""
     grounded += f", reviewed, {cfg.tries} tries" if cfg.review else ""
+    grounded += "" if cfg.engine.recall or not (adapter / RECALL).is_file() else ", without recall"
     note_scores(
         adapter, f"{file} ({len(cases)} cases of {talks} conversations{grounded})",
         report["scores"],

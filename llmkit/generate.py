@@ -51,7 +51,7 @@ class Request:
     stop: tuple[str, ...] = ()  # texts that end the answer; they are not part of it
     grammar: Grammar | None = None
     # The least probability that the first tokens which the grammar allows must have together, without
-    # it; the answer is empty where they have less. 0: any.
+    # it (with what an adapter's recall says of it); the answer is empty where they have less. 0: any.
     threshold: float = 0.0
 
 
@@ -95,7 +95,7 @@ class Engine:
         if cfg.recall and loaded.adapter is not None:
             from llmkit.recall_store import Tap, read_recall
 
-            self._recall = read_recall(loaded.adapter)
+            self._recall = read_recall(loaded)
             if self._recall is not None:
                 self._tap = Tap(loaded.model, self._recall.settings.layer)
 
@@ -208,12 +208,13 @@ class Engine:
                 logits_to_keep=1,
                 **{self._cache: cache},
             ).logits[:, -1]  # [rows, vocabulary]
+            greedy = likeliest(logits).tolist()
             if self._recall is not None and not rows[0].ids:  # all are at their first token
                 states = self._tap.state[:, -1]
-                logits = torch.stack(
-                    [self._recall.weighed(*pair) for pair in zip(logits, states, strict=True)]
-                )
-            kept = self._step(rows, logits, finish)
+                first = [self._recall.first(*pair) for pair in zip(logits, states, strict=True)]
+                greedy = [made.greedy for made in first]
+                logits = torch.stack([made.logits for made in first])
+            kept = self._step(rows, greedy, logits, finish)
             if not kept:
                 return
             if len(kept) < len(rows):
@@ -237,10 +238,13 @@ class Engine:
         return int(pad if pad is not None else min(self.stop_ids, default=0))
 
     def _step(
-        self, rows: list[_Row], logits: torch.Tensor, finish: Callable[[int, Completion], None]
+        self,
+        rows: list[_Row],
+        greedy: Sequence[int],
+        logits: torch.Tensor,
+        finish: Callable[[int, Completion], None],
     ) -> list[int]:
         """Add a token to each row; the places of those that go on."""
-        greedy = likeliest(logits).tolist()
         kept = []
         for place, row in enumerate(rows):
             token = greedy[place]
@@ -248,7 +252,7 @@ class Engine:
                 finish(row.index, self._completion(row, "stop"))
                 continue
             if row.request.grammar is not None or row.generator is not None:
-                token = choose(row.request, row.ids, row.generator, logits[place])
+                token = choose(row.request, row.ids, row.generator, logits[place], token)
             if token in self.stop_ids:
                 finish(row.index, self._completion(row, "stop"))
                 continue
@@ -312,15 +316,23 @@ def declines(request: Request, logits: torch.Tensor) -> bool:
 
 
 def choose(
-    request: Request, ids: Sequence[int], generator: torch.Generator | None, logits: torch.Tensor
+    request: Request,
+    ids: Sequence[int],
+    generator: torch.Generator | None,
+    logits: torch.Tensor,
+    greedy: int | None = None,
 ) -> int:
-    """The token after `ids` from logits [vocabulary], under the grammar and sampling parameters."""
+    """The token after `ids` from logits [vocabulary], under the grammar and sampling parameters.
+
+    `greedy` is what a greedy answer takes if the grammar allows it; None: the likeliest.
+    """
     import torch
 
     logits = logits.float().cpu()
     if request.grammar is not None:
         if generator is None:
-            likely = int(logits.argmax())  # most of the time it may follow: no mask then
+            # Most of the time it may follow: no mask then.
+            likely = int(logits.argmax()) if greedy is None else greedy
             if request.grammar.allows(ids, likely):
                 return likely
         allowed = request.grammar.mask(ids)

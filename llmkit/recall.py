@@ -10,24 +10,28 @@ goes on where it stopped. In several processes: `torchrun --nproc-per-node N -m 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 import time
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.config_recall import RecallConfig
 from llmkit.errors import ConfigError, LlmkitError, MissingExtra
 from llmkit.model_adapter import RECALL, WEIGHTS, adapter_path
-from llmkit.stage import stage
+from llmkit.stage import run_info, stage
 
 if TYPE_CHECKING:
     import torch
 
     from llmkit.model import Loaded
     from llmkit.prompt import Example
+    from llmkit.recall_store import Tap
     from llmkit.train_loop import Team
 
 _PARTS = ".recall"  # checkpoints, in the adapter's folder
@@ -80,25 +84,29 @@ def _make(cfg: RecallConfig, adapter: Path, crew: Team) -> RecallSummary:
     from llmkit.prompt import saved_renderer
     from llmkit.recall_store import Recall, Settings, check_layer, layers_of
     from llmkit.train_data import read
-    from llmkit.train_files import check_writable, fingerprint
+    from llmkit.train_files import check_writable, note_recall
     from llmkit.train_tree import rows
 
     if crew.leads:
         check_writable(adapter)
     made = saved_renderer(load_tokenizer(cfg.model), adapter)
+    loaded = load_model(cfg.model, adapter)
+    layer = round(0.6 * len(layers_of(loaded.model))) - 1 if cfg.layer is None else cfg.layer
+    check_layer(loaded.model, layer)
     corpus = read(cfg.train, made, limit=cfg.limit, seed=cfg.seed, workers=cfg.workers)
     opener = _opener(corpus.examples)
     kept = _different(corpus.examples)
     examples = [_asked(corpus.examples[index]) for index in kept]
     found = list(rows(examples, range(len(examples)), cfg.tokens_per_row))
-    loaded = load_model(cfg.model, adapter)
-    layer = round(0.6 * len(layers_of(loaded.model))) - 1 if cfg.layer is None else cfg.layer
-    check_layer(loaded.model, layer)
-    own = fingerprint(
-        {"layer": layer, "row": cfg.tokens_per_row, "limit": cfg.limit, "seed": cfg.seed,
-         "size": crew.size, "prompt": made.to_dict()},
-        {**corpus.sha256, "adapter": sha256(adapter / WEIGHTS)},
-    )  # fmt: skip
+    if crew.leads:
+        print(
+            f"{cfg.train}: {len(corpus.examples):,} snapshots with {len(kept):,} different prompts, "
+            f"{len(corpus.dropped):,} dropped",
+            *corpus.dropped[:3], sep="\n  ", file=sys.stderr, flush=True,
+        )  # fmt: skip
+    if len(found) < crew.size:
+        raise ConfigError(f"{len(found)} rows for {crew.size} processes: take fewer processes")
+    own = _fingerprint(cfg, loaded, layer, crew.size, examples, sha256(adapter / WEIGHTS))
     part = adapter / _PARTS / f"{crew.rank}.safetensors"
     states = _states(cfg, loaded, examples, found[crew.rank :: crew.size], layer, part, own, crew)
     if crew.size > 1:
@@ -114,14 +122,15 @@ def _make(cfg: RecallConfig, adapter: Path, crew: Team) -> RecallSummary:
         settings = Settings(layer, opener, cfg.neighbours, cfg.weight, cfg.sharpness, -1.0)
         store = Recall.of(states, commands, settings, cfg.size)
         right, least = store.judged(conversations, _ASKED, cfg.seed)
-        store.settings = Settings(layer, opener, cfg.neighbours, cfg.weight, cfg.sharpness, least)
+        store.settings = replace(settings, least=least)
         about = {
             "adapter": sha256(adapter / WEIGHTS), "data": corpus.sha256, "prompts": len(order),
             "commands": int(commands.sum()), "conversations": len(set(conversations)),
-            "right": round(right, 4),
+            "right": round(right, 4), "command": _command(crew.size),
         }  # fmt: skip
         write_whole(file, store.to_bytes(about))
         shutil.rmtree(adapter / _PARTS, ignore_errors=True)
+        note_recall(adapter)
         print(
             f"{file}: {len(order):,} prompts of {about['conversations']:,} conversations, "
             f"{about['commands']:,} with a command; the nearest of other conversations are right for "
@@ -129,6 +138,11 @@ def _make(cfg: RecallConfig, adapter: Path, crew: Team) -> RecallSummary:
             file=sys.stderr,
         )
     return RecallSummary(file, len(order), int(commands.sum()), right)
+
+
+def _command(processes: int) -> str:
+    launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
+    return " ".join([f"{launcher} -m llmkit.recall", *run_info()["overrides"]])
 
 
 def _opener(examples: Sequence[Example]) -> int:
@@ -154,9 +168,28 @@ def _different(examples: Sequence[Example]) -> list[int]:
 
 def _asked(example: Example) -> Example:
     """A prompt, with one token behind it, whose place is where the answer begins."""
-    from llmkit.prompt import Example as Made
+    return replace(example, ids=example.ids[: example.prompt_length + 1])
 
-    return Made(example.ids[: example.prompt_length + 1], example.prompt_length, example.is_text)
+
+def _fingerprint(
+    cfg: RecallConfig,
+    loaded: Loaded,
+    layer: int,
+    processes: int,
+    examples: Sequence[Example],
+    weights: str,
+) -> str:
+    """A digest of all that decides the states and their order."""
+    from llmkit.model import model_identity
+
+    about = [
+        model_identity(cfg.model), weights, str(loaded.dtype), loaded.device.type,
+        cfg.model.quantization.value, cfg.model.merge, layer, processes, cfg.tokens_per_row,
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for example in examples:
+        digest.update(array("q", [len(example.ids), *example.ids]).tobytes())
+    return digest.hexdigest()
 
 
 def _states(
@@ -178,7 +211,7 @@ def _states(
     from llmkit.train_show import Rows
     from llmkit.train_tree import use_trees
 
-    done, parts = _kept(part, own)
+    done, parts = _kept(part, own, found)
     trees = use_trees(loaded.model, loaded.device)
     tap = Tap(loaded.model, layer)
     del layers_of(loaded.model)[layer + 1 :]  # what lies above is not needed
@@ -204,8 +237,11 @@ def _states(
     return torch.cat(parts)
 
 
-def _read(loaded: Loaded, row: Sequence[Example], tap: Any) -> torch.Tensor:
-    """The tapped layer's output at the prompts' ends, float16 [examples, hidden]."""
+def _read(loaded: Loaded, row: Sequence[Example], tap: Tap) -> torch.Tensor:
+    """The tapped layer's output at the prompts' ends, float32 [examples, hidden].
+
+    Raises LlmkitError where it is not finite.
+    """
     import torch
 
     from llmkit.recall_store import decoder_of
@@ -226,10 +262,13 @@ def _read(loaded: Loaded, row: Sequence[Example], tap: Any) -> torch.Tensor:
     ids = torch.zeros((1, length), dtype=torch.long)
     ids[0, :count] = torch.tensor(forest.ids)
     decoder_of(loaded.model)(input_ids=ids.to(loaded.device), use_cache=False, **more)
-    return tap.state[0, torch.tensor(forest.where, device=loaded.device)].to("cpu", torch.float16)
+    states = tap.state[0, torch.tensor(forest.where, device=loaded.device)].cpu().float()
+    if not states.isfinite().all():
+        raise LlmkitError("the model's states are not finite: try model.dtype=float32")
+    return states
 
 
-def _kept(part: Path, own: str) -> tuple[int, list[torch.Tensor]]:
+def _kept(part: Path, own: str, found: Sequence[Sequence[int]]) -> tuple[int, list[torch.Tensor]]:
     """Rows and states of an interrupted run with the same fingerprint."""
     from safetensors import SafetensorError, safe_open
 
@@ -237,10 +276,12 @@ def _kept(part: Path, own: str) -> tuple[int, list[torch.Tensor]]:
         try:
             with safe_open(str(part), "pt") as file:
                 about = file.metadata()
-                if about["fingerprint"] == own:
-                    print(f"going on after {about['rows']} rows of {part}", file=sys.stderr)
-                    return int(about["rows"]), [file.get_tensor("states")]
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+                states = file.get_tensor("states")
+            done = int(about["rows"])
+            if about["fingerprint"] == own and len(states) == sum(map(len, found[:done])):
+                print(f"going on after {done:,} rows of {part}", file=sys.stderr)
+                return done, [states]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             print(f"{part} is not used: {error}", file=sys.stderr)
     return 0, []
 

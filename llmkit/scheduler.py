@@ -264,8 +264,7 @@ class Scheduler:
                 recall = None if row.ids else self._recall_of(row)
                 if recall is not None:
                     state = self._model.states[recall.settings.layer][here.start]
-                    weighed = recall.weighed(logits[here.start], state)
-                    found[0] = (int(weighed.argmax()), weighed)
+                    found[0] = recall.first(logits[here.start], state)
                 self._take(row, guess, found)
         return True
 
@@ -321,7 +320,7 @@ class Scheduler:
         """Ask the nearest training prompts of an adapter, where it has them."""
         from llmkit.recall_store import read_recall
 
-        found = read_recall(adapter) if self.cfg.recall else None
+        found = read_recall(self.loaded, adapter) if self.cfg.recall else None
         if found is not None:
             self._model.tap(found.settings.layer)
             self._recalls[number] = found
@@ -400,7 +399,7 @@ class Scheduler:
                 self._finish(row, "stop")
                 return
             if row.request.grammar is not None or row.generator is not None:
-                token = choose(row.request, row.ids, row.generator, logits)
+                token = choose(row.request, row.ids, row.generator, logits, token)
             if token in self.stop_ids:
                 self._finish(row, "stop", [token])
                 return

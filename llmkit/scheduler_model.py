@@ -369,7 +369,7 @@ def _agrees(loaded: Loaded, shape: Shape, lean: LeanLlama | None, wanted: torch.
     """Whether a small SlotModel that reads both prompts in pieces makes the same of them."""
     one, two = _prompts(loaded)
     try:
-        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, 0, Weights.plain, False, None)
+        cfg = ServeEngineConfig(2, 32, 0, 4, 8, 1, 0, Weights.plain, False, None, False)
         small = SlotModel(loaded, cfg, shape, lean)
         seats = [small.take(16), small.take(16)]
         assert seats[0] is not None and seats[1] is not None

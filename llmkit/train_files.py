@@ -195,13 +195,46 @@ def note_scores(folder: Path, cases: str, scores: Mapping[str, Any]) -> None:
         for name, body in scores.items()
     }
     write_whole(folder / SCORES, json.dumps(kept, indent=2) + "\n")
-    write_whole(folder / "README.md", card(training, kept))
+    write_whole(folder / "README.md", card(training, kept, _recall(folder)))
 
 
-def card(training: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
+def note_recall(folder: Path) -> None:
+    """Say in an adapter's card what its recall.safetensors was made from, and that the scores which it
+    had were measured before; nothing where train wrote no card."""
+    if not (folder / TRAINING).is_file():
+        return
+    try:
+        training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        known = folder / SCORES
+        kept = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+        kept = {f"{cases.removesuffix(_BEFORE)}{_BEFORE}": body for cases, body in kept.items()}
+        text = card(training, kept, _recall(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{folder} has no readable {TRAINING} for a card: {error}") from error
+    if kept:
+        write_whole(known, json.dumps(kept, indent=2) + "\n")
+    write_whole(folder / "README.md", text)
+
+
+def _recall(folder: Path) -> dict[str, Any] | None:
+    from llmkit.model_adapter import RECALL
+
+    if not (folder / RECALL).is_file():
+        return None
+    from llmkit.recall_store import about_recall
+
+    return about_recall(folder / RECALL)
+
+
+def card(
+    training: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    recall: Mapping[str, Any] | None = None,
+) -> str:
     """The model card: from training.json, and from what evaluate measured, if it has.
 
-    `scores` maps the cases to scorers, each {"mean", "n", "interval"}; see `note_scores`.
+    `scores` maps the cases to scorers, each {"mean", "n", "interval"}; see `note_scores`. `recall` is
+    what a recall file was made from.
     """
     config, result, data = training["config"], training["result"], training["data"]
     name = training["model"]["name"]
@@ -256,6 +289,7 @@ def card(training: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
         "",
         f"    {training['command']}",
         "",
+        *_recall_lines(recall),
         "## Scores",
         "",
     ]
@@ -272,6 +306,30 @@ def card(training: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
             "Not measured yet: run `python -m llmkit.evaluate card=true` with this adapter."
         )
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+_BEFORE = ", before its recall"
+
+
+def _recall_lines(recall: Mapping[str, Any] | None) -> list[str]:
+    if recall is None:
+        return []
+    files = [f"| {Path(path).name} | `{sha}` |" for path, sha in recall["data"].items()]
+    return [
+        "## Recall",
+        "",
+        f"`recall.safetensors` holds {recall['prompts']:,} training prompts of "
+        f"{recall['conversations']:,} conversations, {recall['commands']:,} with a command: the nearest "
+        "ones have a say in command or text. Of a sample, the nearest prompts of other conversations "
+        f"are right for {recall['right']:.1%}.",
+        "",
+        "| data | SHA-256 |",
+        "|---|---|",
+        *files,
+        "",
+        f"    {recall['command']}",
+        "",
+    ]
 
 
 class Tracker:
