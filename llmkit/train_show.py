@@ -10,30 +10,22 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
-class Progress:
-    """Loss, tokens per second and time left."""
+class _Bar:
+    """A bar of rich's on a terminal, None elsewhere."""
 
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self.total, self.shown = total, shown
-        self._bar: Any = None
-        if shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-            from rich.progress import Progress as Bar
+    _bar: Any = None
 
-            self._bar = Bar(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("", total=total)
+    def _open(self, *columns: Any, total: int, done: int = 0) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
 
-    def __enter__(self) -> Progress:
+        self._bar = Bar(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self
@@ -46,6 +38,18 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class Progress(_Bar):
+    """Loss, tokens per second and time left."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self.total, self.shown = total, shown
+        if shown and sys.stderr.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+            about = TextColumn("{task.description}")
+            self._open(TextColumn("step"), MofNCompleteColumn(), BarColumn(), about, total=total)
 
     def update(self, line: Mapping[str, Any], left: float | None) -> None:
         """Show a line of metrics.jsonl."""
@@ -65,40 +69,19 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
 
-class Rows:
+class Rows(_Bar):
     """How many rows of a corpus were read."""
 
     def __init__(self, total: int, done: int, *, shown: bool) -> None:
         self.total, self.done, self.shown = total, done, shown
-        self._bar: Any = None
         self._before, self._started = done, time.monotonic()
         if shown and sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
 
-            self._bar = Bar(
-                TextColumn("rows"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("", total=total, completed=done)
-
-    def __enter__(self) -> Rows:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+            self._open(
+                TextColumn("rows"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
+                total=total, done=done,
+            )  # fmt: skip
 
     def step(self) -> None:
         """One more."""
