@@ -166,7 +166,10 @@ class Recall:
         try:
             with safe_open(str(path), "pt") as file:
                 settings = Settings(**json.loads(file.metadata()["recall"])["settings"])
-                parts = {name: file.get_tensor(name) for name in ("centre", "basis", "commands")}
+                # Copies: what is read is the file's own memory, which goes when somebody shortens it.
+                parts = {
+                    name: file.get_tensor(name).clone() for name in ("centre", "basis", "commands")
+                }
                 keys = file.get_tensor("keys").float() / _STEPS
             return cls(settings, keys=keys, **parts)
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:

@@ -155,6 +155,19 @@ def test_a_file_holds_all(tmp_path: Path) -> None:
         assert len(file.metadata()) == 1  # several are written in an order of chance
 
 
+def test_what_was_read_outlives_the_file(tmp_path: Path) -> None:
+    """A server goes on when its file is written over in place: nothing of it is mapped any more."""
+    states = torch.randn(5000, 64, generator=torch.Generator().manual_seed(1))
+    recall = Recall.of(states, states[:, 0] > 0, SETTINGS, 64)
+    (tmp_path / RECALL).write_bytes(recall.to_bytes({}))
+    again = Recall.from_file(tmp_path / RECALL)
+    (tmp_path / RECALL).write_bytes(b"")
+    logits = torch.randn(10)
+    assert torch.equal(
+        again.first(logits, states[3]).logits, recall.first(logits, states[3]).logits
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a file of tensors at all"])
 def test_a_broken_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / RECALL).write_bytes(content)
