@@ -9,6 +9,7 @@ command is known); such cases are left out of its mean.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import eq
@@ -94,7 +95,7 @@ def score_state(case: Case, reply: Reply, domain: Domain) -> Score:
     - The right command changes nothing that is tracked: 1 when the reply's changes nothing either,
       does not fail (unless the right one does) and runs the same programs. Where the guard does
       not call the right command a `read` (its effect is only not modelled: `passwd`, a download),
-      the words must be the same too, in any order.
+      the words must be the same too, in any order, however they are quoted.
     - Neither is known (a hand-written case that leaves the way open): 1 when the command holds the
       expected words, does not fail, and the guard allows it and finds no data lost.
     """
@@ -128,7 +129,7 @@ def score_state(case: Case, reply: Reply, domain: Domain) -> Score:
     given = _programs(domain, reply.command, case.state)
     expected = _programs(domain, case.command, case.state)
     reads = domain.check(case.state, case.command).danger == "read"
-    if not reads and sorted(case.command.split()) != sorted(reply.command.split()):
+    if not reads and sorted(_words(case.command)) != sorted(_words(reply.command)):
         return Score(0.0, f"its effect is not tracked, and it is not `{case.command}`")
     if given == expected:
         return Score(1.0, f"changes nothing and runs {', '.join(given)}, as due")
@@ -274,6 +275,14 @@ def _difference(domain: Domain, due: Any, got: Any) -> str:
     found = list(tell(due, got)) if tell else []
     more = f" (and {len(found) - 4} more)" if len(found) > 4 else ""
     return "; ".join(found[:4]) + more or "see the states"
+
+
+def _words(command: str) -> list[str]:
+    """A line's words without their quotes, where these change nothing but where a word ends."""
+    try:
+        return command.split() if set(command) & set("$`\\") else shlex.split(command)
+    except ValueError:  # a quote that does not end
+        return command.split()
 
 
 def _programs(domain: Domain, command: str, state: Any) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ def value(scorer: str, case: Case, reply: str) -> float | None:
         ("mount /dev/sda2 /mnt", "mount -o noatime /dev/sda2 /mnt"),
         ("lsblk", "lsblk -f"),
         ("pacman -Sy vim", "pacman vim  -Sy"),
+        ("pacman -Sy vim", """pacman -Sy 'vim'"""),
+        ("""nmcli device wifi connect 'my net'""", """nmcli device wifi connect "my net\""""),
     ],
 )  # fmt: skip
 def test_state_takes_equivalent_commands(right: str, reply: str) -> None:
@@ -90,6 +92,9 @@ def test_state_takes_equivalent_commands(right: str, reply: str) -> None:
         ("lsblk", "mkfs.ext4 -F /dev/sda2"),
         ("lsblk", "df -h"),
         ("pacman -Sy vim", "pacman -R linux"),
+        ("""nmcli device wifi connect 'my net'""", "nmcli device wifi connect my net"),
+        ("""nmcli device wifi connect "$NET\"""", """nmcli device wifi connect '$NET'"""),
+        ("pacman -Sy vim", "pacman -Sy 'vim"),
         ("lsblk", "lsblk && reboot"),
     ],
 )
