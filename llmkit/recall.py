@@ -106,7 +106,8 @@ def _make(cfg: RecallConfig, adapter: Path, crew: Team) -> RecallSummary:
         )  # fmt: skip
     if len(found) < crew.size:
         raise ConfigError(f"{len(found)} rows for {crew.size} processes: take fewer processes")
-    own = _fingerprint(cfg, loaded, layer, crew.size, examples, sha256(adapter / WEIGHTS))
+    weights = sha256(adapter / WEIGHTS)
+    own = _fingerprint(cfg, loaded, layer, crew.size, examples, weights)
     part = adapter / _PARTS / f"{crew.rank}.safetensors"
     states = _states(cfg, loaded, examples, found[crew.rank :: crew.size], layer, part, own, crew)
     if crew.size > 1:
@@ -124,7 +125,7 @@ def _make(cfg: RecallConfig, adapter: Path, crew: Team) -> RecallSummary:
         right, least = store.judged(conversations, _ASKED, cfg.seed)
         store.settings = replace(settings, least=least)
         about = {
-            "adapter": sha256(adapter / WEIGHTS), "data": corpus.sha256, "prompts": len(order),
+            "adapter": weights, "data": corpus.sha256, "prompts": len(order),
             "commands": int(commands.sum()), "conversations": len(set(conversations)),
             "right": round(right, 4), "command": _command(crew.size),
         }  # fmt: skip
@@ -245,22 +246,17 @@ def _read(loaded: Loaded, row: Sequence[Example], tap: Tap) -> torch.Tensor:
     import torch
 
     from llmkit.recall_store import decoder_of
-    from llmkit.train_tree import BLOCK, Forest, mask
+    from llmkit.train_tree import BLOCK, Forest, laid_out, mask
 
     forest = Forest.of(row)
-    count = len(forest.ids)
-    more: dict[str, Any] = {}
-    length = count
+    length = len(forest.ids)
     if len(row) > 1:
-        length = -(-count // BLOCK) * BLOCK
-        positions = torch.zeros((1, length), dtype=torch.long)
-        positions[0, :count] = torch.tensor(forest.positions)
-        ends = torch.arange(1, length + 1)[None]  # padding sees itself
-        ends[0, :count] = torch.tensor(forest.ends)
+        length = -(-length // BLOCK) * BLOCK
+    ids, positions, ends = laid_out([forest], length)
+    more: dict[str, Any] = {}
+    if len(row) > 1:
         more["position_ids"] = positions.to(loaded.device)
         more["attention_mask"] = mask(ends.to(loaded.device), loaded.dtype)
-    ids = torch.zeros((1, length), dtype=torch.long)
-    ids[0, :count] = torch.tensor(forest.ids)
     decoder_of(loaded.model)(input_ids=ids.to(loaded.device), use_cache=False, **more)
     states = tap.state[0, torch.tensor(forest.where, device=loaded.device)].cpu().float()
     if not states.isfinite().all():

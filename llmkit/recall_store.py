@@ -16,7 +16,6 @@ commands: all of them begin with one token, texts with many.)
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -29,8 +28,6 @@ from llmkit.output import sha256
 
 if TYPE_CHECKING:
     from llmkit.model import Loaded
-
-log = logging.getLogger(__name__)
 
 _STEPS = 127  # of a key's numbers, each side of 0
 

@@ -184,12 +184,7 @@ def note_scores(folder: Path, cases: str, scores: Mapping[str, Any]) -> None:
     `scores` maps a scorer's name to {"mean", "n", "conversations": [low, high]}. Raises ConfigError
     when the folder is not one that train wrote.
     """
-    try:
-        training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-        known = folder / SCORES
-        kept = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder} has no readable {TRAINING} for a card: {error}") from error
+    training, kept = _noted(folder)
     kept[cases] = {
         name: {"mean": body["mean"], "n": body["n"], "interval": body["conversations"]}
         for name, body in scores.items()
@@ -203,17 +198,26 @@ def note_recall(folder: Path) -> None:
     had were measured before; nothing where train wrote no card."""
     if not (folder / TRAINING).is_file():
         return
+    training, kept = _noted(folder)
+    kept = {f"{cases.removesuffix(_BEFORE)}{_BEFORE}": body for cases, body in kept.items()}
+    try:
+        text = card(training, kept, _recall(folder))
+    except KeyError as error:
+        raise ConfigError(f"{folder} has no readable {TRAINING} for a card: {error}") from error
+    if kept:
+        write_whole(folder / SCORES, json.dumps(kept, indent=2) + "\n")
+    write_whole(folder / "README.md", text)
+
+
+def _noted(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An adapter's training.json and its scores. Raises ConfigError where they cannot be read."""
     try:
         training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         known = folder / SCORES
         kept = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-        kept = {f"{cases.removesuffix(_BEFORE)}{_BEFORE}": body for cases, body in kept.items()}
-        text = card(training, kept, _recall(folder))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} has no readable {TRAINING} for a card: {error}") from error
-    if kept:
-        write_whole(known, json.dumps(kept, indent=2) + "\n")
-    write_whole(folder / "README.md", text)
+    return training, kept
 
 
 def _recall(folder: Path) -> dict[str, Any] | None:

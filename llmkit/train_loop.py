@@ -27,7 +27,7 @@ from torch.nn import functional
 from llmkit.config_train import Compile, OptimConfig, Schedule, TrainConfig
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import Example
-from llmkit.train_tree import BLOCK, Forest, mask, use_trees, width
+from llmkit.train_tree import BLOCK, Forest, laid_out, mask, use_trees, width
 
 
 @dataclass(frozen=True)
@@ -281,21 +281,15 @@ class Loop:
         if self.trees:
             size = width(longest, self.cfg.data.row) if self.compiled else longest
             longest = -(-size // BLOCK) * BLOCK
-        ids = torch.zeros((len(batch), longest), dtype=torch.long)
+        ids, positions, ends = laid_out(forests, longest)
         places: list[int] = []  # in the flattened batch, whose next token is supervised
         targets: list[int] = []
         for row, forest in enumerate(forests):
-            ids[row, : len(forest.ids)] = torch.tensor(forest.ids)
             places.extend(row * longest + node for node in forest.where)
             targets.extend(forest.targets)
         where, wanted = torch.tensor(places), torch.tensor(targets)
         more: dict[str, Any] = {}
         if self.trees:
-            positions = torch.zeros_like(ids)
-            ends = torch.arange(1, longest + 1).repeat(len(batch), 1)  # padding sees itself
-            for row, forest in enumerate(forests):
-                positions[row, : len(forest.ids)] = torch.tensor(forest.positions)
-                ends[row, : len(forest.ids)] = torch.tensor(forest.ends)
             more["position_ids"] = positions.to(self.device)
             more["attention_mask"] = mask(ends.to(self.device), self.dtype)
         if self.device.type == "cuda":

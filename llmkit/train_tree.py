@@ -98,6 +98,21 @@ class Forest:
         return made
 
 
+def laid_out(
+    forests: Sequence[Forest], length: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, positions and ends of rows, padded on the right to `length`: [rows, length] each."""
+    ids = torch.zeros((len(forests), length), dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    ends = torch.arange(1, length + 1).repeat(len(forests), 1)  # padding sees itself
+    for row, forest in enumerate(forests):
+        count = len(forest.ids)
+        ids[row, :count] = torch.tensor(forest.ids)
+        positions[row, :count] = torch.tensor(forest.positions)
+        ends[row, :count] = torch.tensor(forest.ends)
+    return ids, positions, ends
+
+
 def mask(ends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """What is added to attention's scores, (batch, 1, width, width), from `ends` (batch, width)."""
     place = torch.arange(ends.shape[1], device=ends.device)

@@ -407,7 +407,7 @@ def test_a_layer_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def snapshot(number: int) -> dict[str, Any]:
-    """A snapshot of a made-up conversation; two turns, so that prompts share their beginnings."""
+    """A snapshot of a made-up conversation; those of one machine share their beginnings."""
     answer: dict[str, str] = {"type": "text", "response": f"Disk {number} is empty."}
     if number % 3:
         answer = {"type": "command", "command": f"ls /mnt/{number}"}
@@ -472,7 +472,7 @@ def test_the_stage_keeps_what_the_layer_makes(trained: SimpleNamespace, run_stag
 def test_an_interrupted_run_goes_on(
     trained: SimpleNamespace, tmp_path: Path, run_stage: Any
 ) -> None:
-    """Cut off behind half of the rows; the bytes are those of an unbroken run."""
+    """Killed behind its first checkpoint; the bytes are those of an unbroken run."""
     from safetensors.torch import save_file
 
     folder = tmp_path / "adapter"
