@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from multiprocessing import resource_tracker
 from typing import Any, BinaryIO
 
 from llmkit.augment_coverage import Labels
 from llmkit.augment_emit import Batch, Emitter, Job, Piece, Tag, units
+from llmkit.interrupts import held
 from llmkit.split import TEST, TRAIN
 
 _AHEAD = 8  # units a worker that may be under way or waiting: bounds what is in memory
@@ -79,10 +83,18 @@ _emitter: Emitter | None = None
 
 
 def _begin(cfg: Any, jobs: Sequence[Job], taken: frozenset[str]) -> None:
-    """Set up a worker process. Ctrl-C is the parent's to handle."""
+    """Set up a worker process. Ctrl-C is the parent's to handle; when the parent is killed, the
+    worker ends too."""
     global _emitter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _emitter = Emitter(cfg, jobs, taken)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "not a worker"
+    parent.join()
+    os._exit(1)
 
 
 def _work(unit: tuple[Piece, ...]) -> Batch:
@@ -113,19 +125,22 @@ def batches(
     ]
     by_job = len(jobs) >= _FEW * cfg.workers
     waiting: deque[Future[Batch]] = deque()
+    resource_tracker.ensure_running()  # not by the first worker: it would let signals in again
     try:
         for count, unit in enumerate(wanted):
             place = unit[0].job if by_job else count
-            waiting.append(pools[place % cfg.workers].submit(_work, unit))
+            with held(signal.SIGINT):  # the worker begins here: it never sees a Ctrl-C
+                waiting.append(pools[place % cfg.workers].submit(_work, unit))
             if len(waiting) > _AHEAD * cfg.workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown(wait=True)
+        with held(signal.SIGINT):  # a pool that is left half shut keeps the process from ending
+            for future in waiting:
+                future.cancel()
+            for pool in pools:
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Writer:

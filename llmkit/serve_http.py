@@ -53,6 +53,7 @@ PAGE = {"/": "index.html"} | {
 OPEN = frozenset({"/health", "/docs", "/openapi.json", *PAGE})  # no key needed
 _HEADER_BYTES = 65536
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DISCARDED = 16 << 20  # bytes of a body that are read although it is refused
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error",
           429: "rate_limit_error"}  # fmt: skip
 
@@ -181,21 +182,32 @@ class Gate:
 
 
 async def body_of(request: Request, limit: int, seconds: float) -> bytes:
-    """The request's body. Raises ApiError 413, or 408 when it comes too slowly."""
+    """The request's body. Raises ApiError 413, or 408 when it comes too slowly.
+
+    What is too much is read to its end, up to a bound, and thrown away: a connection that is closed
+    over unread bytes is reset, and the client may never see the answer that is on its way. A client
+    that asks first (Expect: 100-continue) is told at once.
+    """
     too_large = ApiError(413, f"the body is larger than {limit:,} bytes", "body_too_large")
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    most = limit if "expect" in request.headers else max(limit, _DISCARDED)
+    if length.isdigit() and int(length) > most:
         raise too_large
     parts, size = [], 0
     try:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
                 size += len(part)
-                if size > limit:
+                if size > most:
                     raise too_large
-                parts.append(part)
+                if size <= limit:
+                    parts.append(part)
     except TimeoutError:
+        if size > limit:
+            raise too_large from None
         raise ApiError(408, f"the body did not arrive within {seconds} s", "timeout") from None
+    if size > limit:
+        raise too_large
     return b"".join(parts)
 
 

@@ -16,12 +16,12 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from llmkit.errors import OutputError
+from llmkit.interrupts import held
 from llmkit.output import sync_folder
 
 _BUFFER = 1 << 20
@@ -59,7 +59,7 @@ class Staged:
             raise OutputError(self.folder, error) from error
 
     def _discard(self) -> None:
-        with _uninterrupted():
+        with held(signal.SIGINT, signal.SIGTERM):
             for stream in self._streams.values():
                 with contextlib.suppress(OSError):  # what cannot be flushed is thrown away anyway
                     stream.close()
@@ -97,7 +97,7 @@ class Staged:
                 _sync(self._temporary / name)
                 if (self.folder / name).is_dir():
                     raise IsADirectoryError(21, "Is a directory", str(self.folder / name))
-            with _uninterrupted():
+            with held(signal.SIGINT, signal.SIGTERM):
                 for name in names:
                     (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 for name in names:
@@ -114,13 +114,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from typing import Any
 
 from llmkit import records
 from llmkit.errors import ConfigError, LlmkitError
+from llmkit.interrupts import held
 from llmkit.output import sha256
 from llmkit.prompt import Example, Renderer
 from llmkit.split import is_held, owner
@@ -178,7 +180,9 @@ def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | Llmkit
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
-        with multiprocessing.get_context("fork").Pool(workers) as pool:
+        with held(signal.SIGINT):  # its processes never see a Ctrl-C
+            pool = multiprocessing.get_context("fork").Pool(workers)
+        with pool:
             for made in pool.imap(_encode, chunks):
                 yield from made
     finally:

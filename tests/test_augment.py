@@ -352,6 +352,22 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, workers: int) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["talks.yaml"]
 
 
+def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
+    """Its workers end with it, though nobody can tell them to: not one holds its stderr open."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit.augment", f"conversations={corpus(tmp_path)}",
+         "output_dir=out", "variations=100000", "noise=typos", "workers=2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for _ in range(600):
+        if any(path.stat().st_size for path in tmp_path.glob("out/.llmkit-*/training/*.jsonl")):
+            break
+        time.sleep(0.1)
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=30)  # until everybody has closed it
+
+
 OLD = [
     {"id": "old-good", "turns": [{"user": "show", "type": "command", "command": "lsblk"}]},
     {"id": "old-bad", "turns": [
