@@ -77,6 +77,7 @@ class LoraConfig:
     targets: Text | Annotated[list[Text], Field(min_length=1)]
     rslora: Flag
     dora: Flag
+    from_layer: Count
 
 
 @dataclass(config=STRICT)

@@ -15,6 +15,7 @@ import contextlib
 import math
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,14 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
+from llmkit.config_model import Quantization
 from llmkit.config_train import Compile, OptimConfig, Schedule, TrainConfig
 from llmkit.errors import ConfigError, LlmkitError
 from llmkit.prompt import Example
 from llmkit.train_tree import BLOCK, Forest, laid_out, mask, use_trees, width
+
+# Where the number of a layer stands in the names of its modules, in models of all families.
+_LAYER = re.compile(r"\.(?:layers|layer|blocks|block|h)\.(\d+)(?:\.|$)")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def add_lora(base: Any, cfg: TrainConfig, adapter: Path | None = None) -> Any:
         base.requires_grad_(False)
         model = attach(base, adapter, trainable=True)
         _check_same(model.peft_config[model.active_adapter], cfg, adapter)
+        keep_lower(model, cfg)
         return model
 
     targets = cfg.lora.targets
@@ -106,9 +112,33 @@ def add_lora(base: Any, cfg: TrainConfig, adapter: Path | None = None) -> Any:
     torch.manual_seed(cfg.seed)
     try:
         with quiet():
-            return peft.get_peft_model(base, config)
+            model = peft.get_peft_model(base, config)
     except ValueError as error:
         raise ConfigError(f"lora.targets={targets}: {str(error).splitlines()[0]}") from error
+    keep_lower(model, cfg)
+    return model
+
+
+def keep_lower(model: Any, cfg: TrainConfig) -> None:
+    """Let the layers below `lora.from_layer` stay what they are: no gradient goes there, and while
+    the model trains, their LoRA weights are folded into its own, where those are not quantized.
+
+    Raises ConfigError when the model has no such layer.
+    """
+    first = cfg.lora.from_layer
+    if not first:
+        return
+    from peft.tuners.lora import LoraLayer
+
+    count = model.config.get_text_config().num_hidden_layers
+    if first >= count:
+        raise ConfigError(f"lora.from_layer={first}: the model has the layers 0 to {count - 1}")
+    low = [m for n, m in model.named_modules() if (at := _LAYER.search(n)) and int(at[1]) < first]
+    for module in low:
+        for weight in module.parameters():
+            weight.requires_grad_(False)
+        if isinstance(module, LoraLayer) and cfg.model.quantization is Quantization.none:
+            module.merge()
 
 
 def _check_same(found: Any, cfg: TrainConfig, adapter: Path) -> None:

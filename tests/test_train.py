@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 from llmkit.config_train import TrainConfig
 from llmkit.errors import ConfigError, LlmkitError, RecordError
@@ -188,6 +190,38 @@ def test_an_adapter_of_another_shape_is_refused(data: Path, unbroken: Path, tmp_
     """The error says what to add to the command."""
     with pytest.raises(ConfigError, match=r"add lora\.r=32 lora\.alpha=64\.0$"):
         here(data, tmp_path / "on", f"adapter={unbroken}", "lora.r=8", "lora.alpha=16")
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["fresh", "going on"])
+def test_lower_layers_stay_what_they_are(
+    data: Path, unbroken: Path, tmp_path: Path, begun: bool
+) -> None:
+    """Below lora.from_layer no weight moves, above all do. The first loss is that of any run,
+    closely where folded weights know no dropout."""
+    more = (f"adapter={unbroken}",) if begun else ()
+    told = {}
+    for first in (0, 1):
+        folder = tmp_path / str(first)
+        here(data, folder, f"lora.from_layer={first}", "max_steps=3", *more)
+        told[first] = losses(folder)
+    assert told[1][0] == pytest.approx(told[0][0], rel=1e-2 if begun else 1e-5)
+    after = load_file(tmp_path / "1" / "adapter_model.safetensors")
+    before = load_file(unbroken / "adapter_model.safetensors")
+    lower = {name for name in after if ".layers.0." in name and "lora_B" in name}
+    upper = {name for name in after if ".layers.1." in name and "lora_B" in name}
+    assert len(lower) == len(upper) == 7
+    for name in lower:
+        due = before[name] if begun else torch.zeros_like(after[name])
+        assert torch.equal(after[name], due), name
+    for name in upper:
+        due = before[name] if begun else torch.zeros_like(after[name])
+        assert not torch.equal(after[name], due), name
+
+
+def test_a_layer_that_is_not_there_is_an_error(data: Path, tmp_path: Path) -> None:
+    """With the numbers of those that are."""
+    with pytest.raises(ConfigError, match=r"lora\.from_layer=2: the model has the layers 0 to 1$"):
+        here(data, tmp_path / "out", "lora.from_layer=2")
 
 
 def test_bad_data_is_named(tmp_path: Path) -> None:
