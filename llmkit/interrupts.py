@@ -16,6 +16,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -25,17 +26,18 @@ def held(*numbers: signal.Signals) -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] not in (signal.SIG_IGN, None):  # None: set by another than Python
-            signal.signal(number, lambda caught, _frame: came.append(caught))
+    before: dict[signal.Signals, Any] = {}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
+        for number in numbers:
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):  # None: set by another than Python
+                signal.signal(number, lambda caught, _frame: came.append(caught))
+                before[number] = handler
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
+            signal.signal(number, handler)
         for caught in came:
-            signal.raise_signal(caught)
+            signal.raise_signal(caught)  # blocked still: all of them come with the next line
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -8,6 +8,7 @@ seed and the epoch alone, so that a resumed run goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import multiprocessing
@@ -180,9 +181,9 @@ def _encoded(chunks: list[list[Any]], workers: int) -> Iterator[Example | Llmkit
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
-        with held(signal.SIGINT):  # its processes never see a Ctrl-C
-            pool = multiprocessing.get_context("fork").Pool(workers)
-        with pool:
+        with contextlib.ExitStack() as stack:
+            with held(signal.SIGINT):  # its processes never see a Ctrl-C
+                pool = stack.enter_context(multiprocessing.get_context("fork").Pool(workers))
             for made in pool.imap(_encode, chunks):
                 yield from made
     finally:

@@ -121,7 +121,8 @@ def add_lora(base: Any, cfg: TrainConfig, adapter: Path | None = None) -> Any:
 
 def keep_lower(model: Any, cfg: TrainConfig) -> None:
     """Let the layers below `lora.from_layer` stay what they are: no gradient goes there, and while
-    the model trains, their LoRA weights are folded into its own, where those are not quantized.
+    the model trains, their LoRA weights are folded into its own, where those are not quantized
+    (rounded as those are, and without dropout).
 
     Raises ConfigError when the model has no such layer.
     """
@@ -134,7 +135,9 @@ def keep_lower(model: Any, cfg: TrainConfig) -> None:
     if first >= count:
         raise ConfigError(f"lora.from_layer={first}: the model has the layers 0 to {count - 1}")
     low = [m for n, m in model.named_modules() if (at := _LAYER.search(n)) and int(at[1]) < first]
-    for module in low:
+    if not low:
+        raise ConfigError(f"lora.from_layer={first}: this model's layers are not numbered as known")
+    for module in (*low, model.get_input_embeddings()):
         for weight in module.parameters():
             weight.requires_grad_(False)
         if isinstance(module, LoraLayer) and cfg.model.quantization is Quantization.none:

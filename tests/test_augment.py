@@ -363,6 +363,8 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
         if any(path.stat().st_size for path in tmp_path.glob("out/.llmkit-*/training/*.jsonl")):
             break
         time.sleep(0.1)
+    else:
+        pytest.fail("it wrote nothing")
     assert process.poll() is None
     process.kill()
     process.communicate(timeout=30)  # until everybody has closed it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,24 +52,45 @@ def test_what_is_ignored_stays_ignored() -> None:
     """As under nohup."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with held(signal.SIGINT):
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_a_process_that_begins_inside_never_sees_it() -> None:
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_process_that_begins_inside_never_sees_it(inside: bool) -> None:
     """It outlives the signal that ends one begun outside."""
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    with held(signal.SIGINT) if inside else contextlib.nullcontext():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=-1, stdout=-1, stderr=subprocess.DEVNULL
+        )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    if inside:
+        time.sleep(0.5)
+        assert process.poll() is None
+    process.communicate(timeout=30)
+    assert (process.returncode == 0) == inside
 
-    def begun() -> subprocess.Popen[bytes]:
-        code = "import time; print(flush=True); time.sleep(1); print('lives')"
-        return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=subprocess.DEVNULL)
 
-    with held(signal.SIGINT):
-        inside = begun()
-    for process, expected in ((inside, b"lives\n"), (begun(), b"")):
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[0] == expected
+def test_two_signals_both_come() -> None:
+    """The exception of the first does not swallow the second."""
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append("TERM"))
+
+    def work() -> None:
+        with held(signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == ["TERM"]
 
 
 def test_in_another_thread_nothing_is_held() -> None:

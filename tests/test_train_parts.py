@@ -229,6 +229,17 @@ def make_loop(dtype: str, *overrides: str) -> Any:
     return Loop(add_lora(loaded.model, cfg), cfg, loaded.device, loaded.dtype, Team(0, 1))
 
 
+def test_layers_that_stay_are_folded_and_have_no_gradient() -> None:
+    """lora.from_layer=1 of 2: the lower layer's LoRA is part of its weights, the upper's is not."""
+    from peft.tuners.lora import LoraLayer
+
+    loop = make_loop("float32", "lora.from_layer=1")
+    merged = {n: m.merged for n, m in loop.model.named_modules() if isinstance(m, LoraLayer)}
+    assert {".layers.0." in name for name in merged} == {True, False}
+    assert all(folded == (".layers.0." in name) for name, folded in merged.items())
+    assert loop.names and all(".layers.1." in name for name in loop.names)
+
+
 def test_a_fingerprint_knows_what_decides_the_weights() -> None:
     """Not where the folder lies, but the seed and the data's bytes."""
     base = fingerprint({"seed": 1, "output_dir": "a"}, {"x": "1"})
