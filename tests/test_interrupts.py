@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -25,17 +24,24 @@ def _default() -> object:
 
 def test_a_signal_inside_comes_at_the_end() -> None:
     """Another thread, which does not block it, takes it; the main thread goes on to the end."""
-    threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    assert other.ident is not None
     done = []
 
     def work() -> None:
         with held(signal.SIGINT):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.1)
+            signal.pthread_kill(other.ident, signal.SIGINT)
+            time.sleep(0.5)  # until it is there
             done.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
-        work()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        over.set()
+        other.join()
     assert done
 
 
@@ -82,8 +88,8 @@ def test_two_signals_both_come() -> None:
 
     def work() -> None:
         with held(signal.SIGINT, signal.SIGTERM):
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
     try:
         with pytest.raises(KeyboardInterrupt):
