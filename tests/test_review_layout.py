@@ -413,3 +413,67 @@ def test_a_yes_to_its_question_lets_the_line_pass() -> None:
             continue
         again = against(state, (*said, found.text, "yes"), wrote)
         assert again is None or again.text != found.text, (said, found.text)
+
+
+ESP = "-n 1:0:+512M -t 1:ef00"
+SMALL = LINE.format("vda", f"{ESP} -n 2:0:+512M -t 2:8300")
+WITH_SWAP = LINE.format("vda", f"{ESP} -n 2:0:+4G -t 2:8200 -n 3:0:0 -t 3:8300")
+PLAIN = LINE.format("vda", f"{ESP} -n 2:0:0 -t 2:8300")
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "due"),
+    [
+        (("erase vda and lay it out fresh: 512M for EFI, everything else for root",), SMALL, PLAIN),
+        (("wipe vda: efi of 512M, root",), SMALL, PLAIN),
+        (("patition vda wiht 512m efi adn teh rest rooot, wipe it frist",), SMALL, ""),
+        (("wipe vda and partition it",), SMALL, PLAIN),
+        (("wipe vda: EFI 512M, root",), WITH_SWAP, PLAIN),
+        (("wipe vda and partition it in the customary way",), WITH_SWAP, ""),
+        # what it does with the space is for the person to say
+        (("erase vda: 512M efi, root, and leave me some room at the end",), SMALL, ""),
+    ],
+)  # fmt: skip
+def test_parts_of_which_nobody_spoke_are_asked_about(
+    said: tuple[str, ...], line: str, due: str
+) -> None:
+    """A root as small as the EFI partition that was spoken of; a swap partition out of nowhere. Where the
+    layout is known from the message, the line with it is there."""
+    found = against(PAIR, said, line)
+    assert found is not None
+    assert found.better == due
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (("wipe vda: two partitions of 512M, efi and root",), SMALL),
+        (("wipe vda: efi 512M, root 512M",), SMALL),
+        (("wipe vda: efi and root, 512M each",), SMALL),
+        (("wipe vda: 512 MB efi, 4 GB swap, rest root",), WITH_SWAP),
+        (("wipe vda and partition it so that hibernation works",), WITH_SWAP),
+        (("wipe vda, root 20G", "! The rest stays free, is that so? Shall I erase it?", "yes"),
+         LINE.format("vda", f"{ESP} -n 2:0:+20G -t 2:8300")),
+        (("wipe vda, root of 20",), LINE.format("vda", f"{ESP} -n 2:0:+20G -t 2:8300")),
+        (("wipe vda, twenty gigs of root",), LINE.format("vda", f"{ESP} -n 2:0:+20G -t 2:8300")),
+    ],
+)  # fmt: skip
+def test_sizes_and_swap_that_were_spoken_of_pass(said: tuple[str, ...], line: str) -> None:
+    """Said in figures or words, once for each partition that has it."""
+    found = against(PAIR, said, line)
+    assert found is None or "Nobody" not in found.text, found
+
+
+def test_a_partition_that_stays_is_of_no_new_size() -> None:
+    """Deleting the one behind it makes it the last one, and that is all."""
+    found = against(LAID, ("delete partition 2 of vda",), "sgdisk -d 2 /dev/vda")
+    assert found is None or "Nobody" not in found.text, found
+
+
+def test_sgdisk_without_a_disk_does_nothing() -> None:
+    """What sgdisk of gdisk 1.0.9 prints then is nothing, and its status 0: the table would be gone and the
+    new one not there."""
+    line = f"sgdisk -Z /dev/vda && sgdisk {ESP} -n 2:0:0 -t 2:8300/dev/vda"
+    found = against(PAIR, ("wipe vda and set it up in the usual manner, thanks a lot",), line)
+    assert found is not None and found.again
+    assert against(PAIR, ("list the type codes that sgdisk knows",), "sgdisk -L") is None

@@ -27,6 +27,7 @@ from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import called, candidates, named
 from llmkit.installer.review_step import kept, kinds, like
+from llmkit.installer.state import Disk
 
 ESP_SIZE = 512 << 20  # bytes of an EFI system partition where nobody says how large
 _TOKEN = re.compile(
@@ -82,6 +83,16 @@ _NEW_TABLE = re.compile(  # the line makes a table, or a first partition
     r"\bsgdisk\b[^&;|]* (?:-Z|--zap-all|-o|-Zo|--?n[ew]* 1:)|\bmklabel\b"
 )
 _EMPTIES = re.compile(r"sgdisk (?:-Z|--zap-all|-o|-Zo) (/dev/\S+)")
+_SWAP = re.compile(r"sw?ap|82(?:00)?\b|hibern|suspend|paging|memory|\bram\b")
+_NUMBER = re.compile(r"(?<![\w.])\+?(\d+(?:[.,]\d+)?) ?([gmt])?")
+_NOT_COUNTED = re.compile(  # a size may be meant that is not in figures
+    r"%|\b(?:both|each|every|two|three|four|five|ten|twenty|fifty|hundred|twice|same|equal\w*|half|third|"
+    r"quarter|gigs?|megs?|giga\w*|mega\w*|small\w*|little|tiny|minim\w*|split)\b"
+)
+_AND = re.compile(r"\s*&&\s*")
+_NO_DISK = re.compile(  # sgdisk does nothing then, and says nothing
+    r"sgdisk(?=.* -(?:[nNtZozdc]\b|-\w+-all|-new|-typecode|-delete))(?: (?!/dev/)\S+)+"
+)
 _CODE = re.compile(r"\b8[23]0\d\b")
 _UNITS = {"m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _FORMS = (re.compile(r"(?:RS)*R?"), re.compile(r"(?:SR)*R?"))  # of roles and sizes in a piece
@@ -223,10 +234,19 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     tables = {path for node in nodes for path in disks_of(state, node)}
     empties = _EMPTIES.fullmatch(command)  # of a blank disk: nothing happens
     tables |= {empties[1]} if empties else set()
-    wanted = asked(talk) if len(tables) == 1 else None
-    if wanted is None or tables != {wanted.disk}:
+    if any(_NO_DISK.fullmatch(part) for part in _AND.split(command)):
+        return "A part of this names no disk"
+    if len(tables) != 1:
         return ""
-    made = next(disk for disk in outcome.state.disks if disk.path == wanted.disk)
+    (path,) = tables
+    wanted = asked(talk)
+    made = next((disk for disk in outcome.state.disks if disk.path == path), None)
+    if made is not None and _unasked_swap(talk, made):
+        return "Nobody spoke of swap, and this makes a swap partition"
+    if made is not None and _unsaid_size(talk, made):
+        return "Nobody said that size, and this leaves space unused"
+    if made is None or wanted is None or path != wanted.disk:
+        return ""
     if not made.partitions:
         none = empties is not None and _wants_parts(talk, wanted)
         return "You asked for partitions, and this makes none" if none else ""
@@ -239,7 +259,46 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     told = {"ef00": "EFI", "8200": "swap", "8300": "root", "8302": "home"}
     names = [told[code] for code, _ in wanted.parts]
     what = "one partition" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return "" if fits else f"You asked for {what}, and this lays the disk out otherwise"
+    if not fits:
+        return f"You asked for {what}, and this lays the disk out otherwise"
+    unused = made.size - sum(part.size for part in made.partitions)
+    return f"You asked for {what}, and this leaves space unused" if unused > made.size // 10 else ""
+
+
+def _unasked_swap(talk: Talk, made: Disk) -> bool:
+    """Whether a disk gets a swap partition of which nobody has said a word."""
+    if not any(part.type == guid("8200") for part in made.partitions):
+        return False
+    before = next(disk for disk in talk.state.disks if disk.path == made.path)
+    there = any(part.type == guid("8200") for part in before.partitions)
+    return not there and _SWAP.search(_spoken(talk)) is None
+
+
+def _unsaid_size(talk: Talk, made: Disk) -> bool:
+    """Whether a disk's last partition has a size that nobody said (or that was said of another one),
+    and leaves a good part of the disk unused."""
+    before = next(disk for disk in talk.state.disks if disk.path == made.path)
+    there = {(part.start, part.size) for part in before.partitions}
+    if not made.partitions or (made.partitions[-1].start, made.partitions[-1].size) in there:
+        return False
+    if made.size - sum(part.size for part in made.partitions) <= made.size // 10:
+        return False
+    size = made.partitions[-1].size
+    words = _spoken(talk)
+    if _NOT_COUNTED.search(words):
+        return False
+    said = 0
+    for number, unit in _NUMBER.findall(words):
+        value = float(number.replace(",", "."))
+        units = [_UNITS[unit]] if unit else list(_UNITS.values())
+        said += any(like(value * one, size) for one in units)
+    return said < sum(like(part.size, size) for part in made.partitions)
+
+
+def _spoken(talk: Talk) -> str:
+    """All that both have said, and the lines that were run, folded."""
+    words = (talk.said, *(f"{turn.text} {turn.ran}" for turn in talk.turns))
+    return say.folded("\n".join(words))
 
 
 def _wants_parts(talk: Talk, wanted: Layout) -> bool:
