@@ -2,7 +2,9 @@
 
 average([first, second], folder)
 
-A mean of LoRA weights is one adapter only where all began at the same weights: recipe.py sees to that.
+A mean of LoRA weights is one adapter only where all began at the same weights: recipe.py sees to that. The
+folder is one that train could have written where the first one's is: its record and card say of what
+the weights are the mean. How the shipped adapter was made: docs/training.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from typing import Any
 
 DONE = "average.json"
 _PROMPT = "prompt_config.json"
-_COPIED = (_PROMPT, "chat_template.jinja", "answers.json", "words.json")
+_COPIED = (
+    _PROMPT,
+    "chat_template.jinja",
+    "answers.json",
+    "words.json",
+    "metrics.jsonl",
+    "loss.png",
+)
 
 
 def average(members: Sequence[Path], folder: Path) -> None:
@@ -30,6 +39,7 @@ def average(members: Sequence[Path], folder: Path) -> None:
     from llmkit.model_adapter import CONFIG, WEIGHTS, check_adapter
     from llmkit.output import sha256
     from llmkit.staged import Staged
+    from llmkit.train_files import TRAINING, card
 
     for member in members:
         check_adapter(member)
@@ -57,8 +67,13 @@ def average(members: Sequence[Path], folder: Path) -> None:
         of = [{"folder": str(member), "sha256": sha256(member / WEIGHTS)} for member in members]
         staged.path(DONE).write_text(json.dumps({"of": of}, indent=2) + "\n", encoding="utf-8")
         lines = [f"- {one['folder']} (`{one['sha256']}`)" for one in of]
-        card = ["# Mean of adapters", "", "The mean of the weights of:", "", *lines, ""]
-        staged.path("README.md").write_text("\n".join(card), encoding="utf-8")
+        told = "\n".join(["# Mean of adapters", "", "The mean of the weights of:", "", *lines, ""])
+        if (first / TRAINING).is_file():
+            training = json.loads((first / TRAINING).read_text(encoding="utf-8")) | {"averaged": of}
+            told = card(training, {})
+            text = json.dumps(training, indent=2) + "\n"
+            staged.path(TRAINING).write_text(text, encoding="utf-8")
+        staged.path("README.md").write_text(told, encoding="utf-8")
         staged.commit()
 
 
@@ -72,6 +87,10 @@ def _shape(path: Path) -> Mapping[str, Any]:
     return {**kept, "targets": sorted(targets) if isinstance(targets, list) else targets}
 
 
-def _prompt(folder: Path) -> bytes | None:
+def _prompt(folder: Path) -> Any:
     path = folder / _PROMPT
-    return path.read_bytes() if path.is_file() else None
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["options"] = {"wording": True} | told.get("options", {})  # older adapters do not say so
+    return told

@@ -293,6 +293,7 @@ def card(
         "",
         f"    {training['command']}",
         "",
+        *_averaged_lines(training.get("averaged")),
         *_recall_lines(recall),
         "## Scores",
         "",
@@ -313,6 +314,15 @@ def card(
 
 
 _BEFORE = ", before its recall"
+
+
+def _averaged_lines(averaged: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Of what the weights are the mean, where they are not the run's own: `average`."""
+    if not averaged:
+        return []
+    files = [f"| {Path(one['folder']).name} | `{one['sha256']}` |" for one in averaged]
+    return ["The weights are the mean of the run's and another adapter's:", "", "| adapter | SHA-256 |",
+            "|---|---|", *files, ""]  # fmt: skip
 
 
 def _recall_lines(recall: Mapping[str, Any] | None) -> list[str]:

@@ -5,9 +5,11 @@ pytest tests/test_bench_recipe.py
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,7 @@ import _recipe_table  # noqa: E402
 import recipe  # noqa: E402
 
 from llmkit.errors import ConfigError, LlmkitError, RecordError  # noqa: E402
+from llmkit.toolkit import find_toolkit  # noqa: E402
 
 CONTEXT = "## Current System State\n\n- Boot mode: UEFI\n\n## Available Disks\n\n- /dev/sda: 100G"
 
@@ -235,6 +238,27 @@ def test_the_mean_is_the_mean(tmp_path: Path) -> None:
         np.testing.assert_allclose(tensor, due, rtol=1e-5, atol=1e-7)
     for name in ("adapter_config.json", "prompt_config.json"):
         assert (tmp_path / "mean" / name).read_bytes() == (folders[0] / name).read_bytes()
+
+
+def test_the_mean_of_trained_adapters_says_so(tmp_path: Path) -> None:
+    """Its record and its card are the first one's, and name all; a prompt of before the wording is the
+    same as one with it."""
+    folders = [write_adapter(tmp_path / str(seed), seed) for seed in (1, 2)]
+    for folder, options in zip(folders, ({"wording": True}, {}), strict=True):
+        (folder / "prompt_config.json").write_text(json.dumps({"options": options}))
+    shipped = find_toolkit().data / "adapters" / "installer-smollm2-135m"
+    shutil.copyfile(shipped / "training.json", folders[0] / "training.json")
+    _recipe_average.average(folders, tmp_path / "mean")
+    told = json.loads((tmp_path / "mean" / "training.json").read_text())
+    assert [one["folder"] for one in told["averaged"]] == [str(folder) for folder in folders]
+    card = (tmp_path / "mean" / "README.md").read_text()
+    for folder in folders:
+        sha = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
+        assert f"| {folder.name} | `{sha}` |" in card
+    assert told["command"] in card
+    (folders[1] / "prompt_config.json").write_text(json.dumps({"options": {"wording": False}}))
+    with pytest.raises(LlmkitError, match="other prompts"):
+        _recipe_average.average(folders, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
