@@ -477,3 +477,33 @@ def test_sgdisk_without_a_disk_does_nothing() -> None:
     found = against(PAIR, ("wipe vda and set it up in the usual manner, thanks a lot",), line)
     assert found is not None and found.again
     assert against(PAIR, ("list the type codes that sgdisk knows",), "sgdisk -L") is None
+
+
+BLANK_MACHINE = machine(BLANK)
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "due"),
+    [
+        (("time for a restart",), "poweroff", "reboot"),
+        (("reboot the machine please",), "shutdown now", "reboot"),
+        (("shut down",), "reboot", "poweroff"),
+        (("restart the ssh service",), "poweroff", ""),  # of what?
+    ],
+)  # fmt: skip
+def test_the_end_is_the_one_that_was_said(said: tuple[str, ...], line: str, due: str) -> None:
+    """Off and on again are two things."""
+    found = against(BLANK_MACHINE, said, line)
+    assert found is not None and found.better == due
+    assert "switches the machine off" in found.text or "restarts" in found.text
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [("time for a restart", "reboot"), ("switch it off", "poweroff"), ("we are done here", "reboot"),
+     ("shut down or reboot, as you like", "poweroff")],
+)  # fmt: skip
+def test_an_end_that_was_said_passes(said: str, line: str) -> None:
+    """And one that no word speaks against."""
+    found = against(BLANK_MACHINE, (said,), line)
+    assert found is None or "You asked for" not in found.text

@@ -30,7 +30,7 @@ from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_layout import other_layout
 from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_loss import about, losses
-from llmkit.installer.review_part import completed, too_much
+from llmkit.installer.review_part import completed, other_end, too_much
 from llmkit.installer.review_places import misplaced, unnamed
 from llmkit.installer.review_refer import candidates
 from llmkit.installer.review_step import unasked
@@ -100,6 +100,7 @@ def _objection(talk: Talk, command: str) -> Objection | None:
         or too_much(talk, command)
         or completed(talk, command)[0]
         or other_layout(talk, outcome, command)
+        or other_end(talk, command)[0]
     )
     if miss:
         return _other_step(talk, outcome, command, f"{miss}. ")

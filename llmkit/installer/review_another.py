@@ -25,7 +25,14 @@ from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
 from llmkit.installer.review_layout import laid_out
 from llmkit.installer.review_looks import other_look
-from llmkit.installer.review_part import FLAGS, completed, only_to_mnt, the_part, without_restart
+from llmkit.installer.review_part import (
+    FLAGS,
+    completed,
+    only_to_mnt,
+    other_end,
+    the_part,
+    without_restart,
+)
 from llmkit.installer.review_places import corrected
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import called, efi, named, refer
@@ -93,6 +100,7 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
         yield _other_partition(talk, line)
     yield completed(talk, command)[1]
     yield laid_out(talk, command)
+    yield other_end(talk, command)[1]
     yield _esp_where_it_is(talk.state, command)
     yield _in_the_group(talk, command)
     if len(parts) > 1:

@@ -166,6 +166,18 @@ def only_to_mnt(parts: Sequence[str]) -> str:
     return " && ".join(keep) if any(p.startswith("mount ") for p in keep) else ""
 
 
+_SAYS_AGAIN = re.compile(r"\bre-?(?:boot|start)(?:s|ed|ing)?\b")
+_SAYS_OFF = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
+_LAST = re.compile(
+    r"(?P<before>.* && )?(?:(?P<off>(?:systemctl )?(?:poweroff|halt)|shutdown(?: -[hP])?(?: now)?)|"
+    r"(?:systemctl )?reboot|shutdown -r(?: now)?)"
+)
+_END_WORDS = frozenset(
+    "time for a an the it pc computer machine box system restart reboot shut down power off "
+    "switch turn".split()
+)
+
+
 def without_restart(talk: Talk, command: str) -> str:
     """The line without the restart at its end, where nobody spoke of one; else ""."""
     found = _RESTART.match(command)
@@ -179,6 +191,20 @@ def without_restart(talk: Talk, command: str) -> str:
     ):
         return ""
     return found[1]
+
+
+def other_end(talk: Talk, command: str) -> tuple[str, str]:
+    """What is against a line that switches the machine off where the message says to restart it, or the
+    other way round, and the line that was asked for; "" where nothing is, or the line is not sure."""
+    text = say.folded(kept(talk.said))
+    again, off = _SAYS_AGAIN.search(text) is not None, _SAYS_OFF.search(text) is not None
+    found = _LAST.fullmatch(command)
+    if again == off or not found or bool(found["off"]) == off:
+        return "", ""
+    wrong = "restart, and this switches the machine off" if again else "shutdown, and this restarts"
+    known = is_plain(talk.said, frozenset(), talk.state, _END_WORDS)
+    line = f"{found['before'] or ''}{'reboot' if again else 'poweroff'}"
+    return f"You asked for a {wrong}", line if known else ""
 
 
 def _esp_too(talk: Talk, command: str) -> tuple[str, str]:
