@@ -23,10 +23,11 @@ from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
-from llmkit.installer.review_layout import laid_out
+from llmkit.installer.review_layout import AND, laid_out
 from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_part import (
     FLAGS,
+    SAYS_OFF,
     completed,
     only_to_mnt,
     other_end,
@@ -40,7 +41,6 @@ from llmkit.installer.review_step import kept, kinds
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
 
-_AND = re.compile(r"\s*&&\s*")
 _MKFS = re.compile(r"\bmkfs\.(?:ext[234]|btrfs|xfs|f2fs) +-[Ff]\b")
 _ESP_AT = re.compile(r"(--(?:efi-directory|esp-path)[= ]|\bbootctl --path[= ])/\S*")
 _USERADD = re.compile(r"\buseradd (?:-\w+ )*-?\w*G (\w+)(?: -s /\S+)? (\w+)$")
@@ -67,7 +67,6 @@ _SAME_WORDS = frozenset(
     "oh i meant mean same plan there thing sorry oops rather instead please".split()
 )
 _RESTARTS = re.compile(r"\b(?:re-?boot|re-?start)\b")
-_ENDS = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
 
 
 def better(talk: Talk, command: str, passes: Callable[[str], bool]) -> str:
@@ -88,7 +87,7 @@ def better(talk: Talk, command: str, passes: Callable[[str], bool]) -> str:
 
 def _near(talk: Talk, command: str) -> Iterator[str]:
     """Lines with what was said in them, the likeliest first."""
-    parts = _AND.split(command)
+    parts = AND.split(command)
     lines = [command]
     swapped = _other_disk(talk, command)
     if swapped:
@@ -233,7 +232,7 @@ def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
             continue
         rest = [*parts[:place], *parts[place + 1 :]]
         text = say.folded(kept(talk.said))
-        restarts, ends = (pattern.search(text) is not None for pattern in (_RESTARTS, _ENDS))
+        restarts, ends = (pattern.search(text) is not None for pattern in (_RESTARTS, SAYS_OFF))
         due = restarts != ends and parts[-1].startswith(
             "reboot" if restarts else ("poweroff", "shutdown")
         )

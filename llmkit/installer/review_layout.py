@@ -89,7 +89,7 @@ _NOT_COUNTED = re.compile(  # a size may be meant that is not in figures
     r"%|\b(?:both|each|every|two|three|four|five|ten|twenty|fifty|hundred|twice|same|equal\w*|half|third|"
     r"quarter|gigs?|megs?|giga\w*|mega\w*|small\w*|little|tiny|minim\w*|split)\b"
 )
-_AND = re.compile(r"\s*&&\s*")
+AND = re.compile(r"\s*&&\s*")
 _NO_DISK = re.compile(  # sgdisk does nothing then, and says nothing
     r"sgdisk(?=.* -(?:[nNtZozdc]\b|-\w+-all|-new|-typecode|-delete))(?: (?!/dev/)\S+)+"
 )
@@ -234,18 +234,21 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     tables = {path for node in nodes for path in disks_of(state, node)}
     empties = _EMPTIES.fullmatch(command)  # of a blank disk: nothing happens
     tables |= {empties[1]} if empties else set()
-    if any(_NO_DISK.fullmatch(part) for part in _AND.split(command)):
+    if any(_NO_DISK.fullmatch(part) for part in AND.split(command)):
         return "A part of this names no disk"
     if len(tables) != 1:
         return ""
     (path,) = tables
     wanted = asked(talk)
     made = next((disk for disk in outcome.state.disks if disk.path == path), None)
-    if made is not None and _unasked_swap(talk, made):
+    if made is None:
+        return ""
+    before = next(disk for disk in state.disks if disk.path == path)
+    if _unasked_swap(talk, before, made):
         return "Nobody spoke of swap, and this makes a swap partition"
-    if made is not None and _unsaid_size(talk, made):
+    if _unsaid_size(talk, before, made):
         return "Nobody said that size, and this leaves space unused"
-    if made is None or wanted is None or path != wanted.disk:
+    if wanted is None or path != wanted.disk:
         return ""
     if not made.partitions:
         none = empties is not None and _wants_parts(talk, wanted)
@@ -261,29 +264,30 @@ def other_layout(talk: Talk, outcome: Outcome, command: str) -> str:
     what = "one partition" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     if not fits:
         return f"You asked for {what}, and this lays the disk out otherwise"
-    unused = made.size - sum(part.size for part in made.partitions)
-    return f"You asked for {what}, and this leaves space unused" if unused > made.size // 10 else ""
+    return f"You asked for {what}, and this leaves space unused" if _leaves_space(made) else ""
 
 
-def _unasked_swap(talk: Talk, made: Disk) -> bool:
+def _leaves_space(disk: Disk) -> bool:
+    """Whether more than a tenth of a disk is in no partition."""
+    return disk.size - sum(part.size for part in disk.partitions) > disk.size // 10
+
+
+def _unasked_swap(talk: Talk, before: Disk, made: Disk) -> bool:
     """Whether a disk gets a swap partition of which nobody has said a word."""
-    if not any(part.type == guid("8200") for part in made.partitions):
-        return False
-    before = next(disk for disk in talk.state.disks if disk.path == made.path)
-    there = any(part.type == guid("8200") for part in before.partitions)
-    return not there and _SWAP.search(_spoken(talk)) is None
+    there, here = (any(p.type == guid("8200") for p in disk.partitions) for disk in (before, made))
+    return here and not there and _SWAP.search(_spoken(talk)) is None
 
 
-def _unsaid_size(talk: Talk, made: Disk) -> bool:
+def _unsaid_size(talk: Talk, before: Disk, made: Disk) -> bool:
     """Whether a disk's last partition has a size that nobody said (or that was said of another one),
     and leaves a good part of the disk unused."""
-    before = next(disk for disk in talk.state.disks if disk.path == made.path)
     there = {(part.start, part.size) for part in before.partitions}
-    if not made.partitions or (made.partitions[-1].start, made.partitions[-1].size) in there:
+    if not made.partitions or not _leaves_space(made):
         return False
-    if made.size - sum(part.size for part in made.partitions) <= made.size // 10:
+    last = made.partitions[-1]
+    size = last.size
+    if (last.start, size) in there:
         return False
-    size = made.partitions[-1].size
     words = _spoken(talk)
     if _NOT_COUNTED.search(words):
         return False

@@ -34,6 +34,16 @@ _OTHER_WISH = re.compile(
     r"\b(?:no|not|without|later|after\w*|skip|never|don'?t|expired?|locked?)\b|\?"
 )
 _RESTART = re.compile(r"^(.*\S) && (?:systemctl )?(?:reboot|poweroff|shutdown\b[^&]*)$")
+_SAYS_AGAIN = re.compile(r"\bre-?(?:boot|start)(?:s|ed|ing)?\b")
+SAYS_OFF = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
+_LAST = re.compile(
+    r"(?P<before>.* && )?(?:(?P<off>(?:systemctl )?(?:poweroff|halt)|shutdown(?: -[hP])?(?: now)?)|"
+    r"(?:systemctl )?reboot|shutdown -r(?: now)?)"
+)
+_END_WORDS = frozenset(
+    "time for a an the it pc computer machine box system restart reboot shut down power off "
+    "switch turn".split()
+)
 _ENDS = re.compile(
     r"\b(?:re-?boot\w*|re-?start\w*|boot\w*|power\w*|shut\w*|off|finish\w*|done|end|bye|leave|quit|go\w*|"
     r"ready|complete\w*|reset|halt|exit|please|pls|k|now|next|continue|proceed|follow\w*|new system|try it|"
@@ -166,18 +176,6 @@ def only_to_mnt(parts: Sequence[str]) -> str:
     return " && ".join(keep) if any(p.startswith("mount ") for p in keep) else ""
 
 
-_SAYS_AGAIN = re.compile(r"\bre-?(?:boot|start)(?:s|ed|ing)?\b")
-_SAYS_OFF = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
-_LAST = re.compile(
-    r"(?P<before>.* && )?(?:(?P<off>(?:systemctl )?(?:poweroff|halt)|shutdown(?: -[hP])?(?: now)?)|"
-    r"(?:systemctl )?reboot|shutdown -r(?: now)?)"
-)
-_END_WORDS = frozenset(
-    "time for a an the it pc computer machine box system restart reboot shut down power off "
-    "switch turn".split()
-)
-
-
 def without_restart(talk: Talk, command: str) -> str:
     """The line without the restart at its end, where nobody spoke of one; else ""."""
     found = _RESTART.match(command)
@@ -197,7 +195,7 @@ def other_end(talk: Talk, command: str) -> tuple[str, str]:
     """What is against a line that switches the machine off where the message says to restart it, or the
     other way round, and the line that was asked for; "" where nothing is, or the line is not sure."""
     text = say.folded(kept(talk.said))
-    again, off = _SAYS_AGAIN.search(text) is not None, _SAYS_OFF.search(text) is not None
+    again, off = _SAYS_AGAIN.search(text) is not None, SAYS_OFF.search(text) is not None
     found = _LAST.fullmatch(command)
     if again == off or not found or bool(found["off"]) == off:
         return "", ""
