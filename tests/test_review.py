@@ -72,6 +72,11 @@ PASSES = [
     (TWO, ("can you erase sda?",), SDA_ZAP),
     (TWO, ("mkfs.ext4 -F /dev/sda2",), "mkfs.ext4 -F /dev/sda2"),
     (TWO, ("format sda2 with xfs",), "mkfs.xfs -f /dev/sda2"),
+    (
+        TWO,
+        ("format sda2 with FAT32, the firmware can't read anything else",),
+        "mkfs.fat -F 32 /dev/sda2",
+    ),
     (TWO, ("not sda! wipe nvme0n1",), NVME_ZAP),
     (ONE, ("install linux", PLAN, "do"), SDA_ZAP),
     (ONE, ("install linux", PLAN, "that's what I want"), SDA_ZAP),
@@ -242,6 +247,7 @@ OBJECTS = [
     ),
     # what is to be left alone is another disk than the command's: it is asked about, not "left"
     (FREE, ("leave sda as it is and partition the other",), NVME_ZAP, ("The next step", "nvme0n1")),
+    (FREE, ("the board can't boot from ext4, so don't wipe nvme0n1",), NVME_ZAP, ("nvme0n1",)),
     (FREE, ("leave nvme0n1 as it is",), NVME_ZAP, ("All right, nvme0n1 stays as it is.",)),
     # a bare "do" says yes to nothing else than what was asked
     (ONE, ("hello", "Do you want to see the disks?", "do"), SDA_ZAP, ("sda",)),

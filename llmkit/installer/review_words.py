@@ -105,7 +105,11 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"no (?:errors?|warnings?|preferences?|questions?)|(?:don't|do not|dont) stop|"
     r"without (?:a |the )?journal\w*|"
     r"(?<=ext[234], )(?:not (?:an? )?|no need (?:for|of) )(?:ext[234]|btrfs|xfs|f2fs|lvm|luks)|"
-    r"not encrypted|leave (?:nothing|no)\b|rather than \S+)"
+    r"not encrypted|leave (?:nothing|no)\b|rather than \S+|"
+    r"(?:firmware|bios|uefi|efi|(?:main|mother)?board) "
+    r"(?:can't|can not|cannot|won't|will not|doesn't|does not) "
+    r"(?:read|boot|see|load|take|accept|handle|understand)(?: from| off)? "
+    r"(?:anything else|anything but (?:it|that|fat(?:32)?)|any other \w+|ext[234]|btrfs|xfs))"
 )
 _DOUBT = re.compile(
     r"\b(?:scared?|afraid|fear|worr(?:y|ied)|nervous|unsure|accident(?:ally)?|wonder(?:ing)?|"
