@@ -6,12 +6,15 @@
 
 The files grow in a hidden folder inside the output folder, on the same file system. `commit` makes
 them durable and gives them their names, with Ctrl-C held back meanwhile. Leaving the block without
-it, for whatever reason, removes everything, folders that were made for it included.
+it, for whatever reason, removes everything, folders that were made for it included. A hidden folder
+whose process was killed (SIGKILL, a power cut) is removed by the next one that writes there: flock(2)
+tells which are in use, and where a file system has no such locks, nothing is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -25,6 +28,7 @@ from llmkit.interrupts import held
 from llmkit.output import sync_folder
 
 _BUFFER = 1 << 20
+_PREFIX = ".llmkit-"
 
 
 class Staged:
@@ -34,6 +38,7 @@ class Staged:
         self.folder = Path(folder)
         self._made: list[Path] = []  # folders that were not there before, outermost first
         self._temporary: Path | None = None
+        self._lock: int | None = None  # held on the hidden folder while it is in use
         self._streams: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> Staged:
@@ -42,11 +47,26 @@ class Staged:
                 if not place.exists():
                     place.mkdir()
                     self._made.append(place)
-            self._temporary = Path(tempfile.mkdtemp(prefix=".llmkit-", dir=self.folder))
+            self._begin()
         except OSError as error:
             self._discard()
             raise OutputError(self.folder, error) from error
         return self
+
+    def _begin(self) -> None:
+        """Make the hidden folder, after those that killed runs left. One process at a time does so."""
+        door = os.open(self.folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # no such locks here
+                fcntl.flock(door, fcntl.LOCK_EX)
+                for left in self.folder.glob(f"{_PREFIX}*/"):
+                    _remove_unused(left)
+            self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.folder))
+            self._lock = os.open(self._temporary, os.O_RDONLY)
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            os.close(door)
 
     def __exit__(
         self,
@@ -65,6 +85,8 @@ class Staged:
                     stream.close()
             if self._temporary is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
+            if self._lock is not None:
+                os.close(self._lock)
             for place in reversed(self._made):
                 with contextlib.suppress(OSError):  # not empty: it holds results
                     place.rmdir()
@@ -106,6 +128,18 @@ class Staged:
                     sync_folder(place)
         except OSError as error:
             raise OutputError(error.filename or self.folder, error) from error
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a hidden folder unless a process has its lock. Raises OSError where there are no locks."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass  # in use
+    finally:
+        os.close(lock)
 
 
 def _sync(path: Path) -> None:

@@ -32,6 +32,7 @@ from llmkit.installer import SystemState
 from llmkit.macros import bind
 from llmkit.records import read_jsonl, validator
 from llmkit.split import TEST, TRAIN, normal
+from llmkit.staged import Staged
 from llmkit.template import render
 
 
@@ -353,7 +354,8 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, workers: int) -> None:
 
 
 def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
-    """Its workers end with it, though nobody can tell them to: not one holds its stderr open."""
+    """Its workers end with it, though nobody can tell them to: not one holds its stderr open. What it
+    had written is removed by the next run, and what another run is writing is not."""
     process = subprocess.Popen(
         [sys.executable, "-m", "llmkit.augment", f"conversations={corpus(tmp_path)}",
          "output_dir=out", "variations=100000", "noise=typos", "workers=2"],
@@ -368,6 +370,18 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
     assert process.poll() is None
     process.kill()
     process.communicate(timeout=30)  # until everybody has closed it
+    killed = list(tmp_path.glob("out/.llmkit-*"))
+    assert len(killed) == 1
+    with Staged(tmp_path / "out") as staged:
+        growing = staged.path("note")
+        growing.write_text("beside it")
+        assert not killed[0].exists()
+        written(tmp_path, out="out")
+        assert growing.exists()
+        staged.commit()
+    assert (tmp_path / "out/note").read_text() == "beside it"
+    assert (tmp_path / "out/manifest.json").exists()
+    assert not list(tmp_path.glob("out/.llmkit-*"))
 
 
 OLD = [
