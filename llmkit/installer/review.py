@@ -33,6 +33,7 @@ from llmkit.installer.review_loss import about, losses
 from llmkit.installer.review_part import completed, other_end, too_much
 from llmkit.installer.review_places import misplaced, unnamed
 from llmkit.installer.review_refer import candidates
+from llmkit.installer.review_spared import without_spared
 from llmkit.installer.review_step import unasked
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
@@ -117,6 +118,7 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     state = talk.state
     if verdict.danger == "change" and not any(event.kind in _TELLS for event in outcome.events):
         return None
+    talk = talk.saying(without_spared(talk.said, state, outcome))
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)

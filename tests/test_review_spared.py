@@ -1,0 +1,130 @@
+"""What a message leaves alone or puts off: no refusal of a command that leaves it alone, too."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmkit.domain import get_domain, objection
+from llmkit.installer.effects.gpt import ESP
+from llmkit.installer.review_spared import without_spared
+from llmkit.installer.run import run_command
+from llmkit.installer.state import SystemState
+
+GIB = 1 << 30
+LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
+ZAP = "sgdisk -Z /dev/{0} && sgdisk -n 1:0:+512M -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/{0}"
+
+
+def disk(name: str, model: str, *kinds: str, size: int = 500, parts: int = 2) -> dict[str, object]:
+    """A disk with an EFI partition and others; `kinds`: their file systems, none where there is none."""
+    partitions = [
+        {
+            "number": number, "start": (number - 1) * 20 * GIB + (1 << 20), "size": 20 * GIB,
+            "type": LINUX if number > 1 else ESP,
+            **({"signature": {"kind": kinds[number - 1]}} if kinds else {}),
+        }
+        for number in range(1, parts + 1)
+    ]  # fmt: skip
+    return {"name": name, "size": size * GIB, "model": model, "transport": "sata",
+            **({"table": "gpt", "partitions": partitions} if parts else {})}  # fmt: skip
+
+
+def machine(*disks: dict[str, object]) -> SystemState:
+    return SystemState.from_dict({"disks": list(disks), "boot_mode": "uefi"})
+
+
+BLANK = machine(disk("sda", "Samsung SSD 870"))
+FULL = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4"))
+TWO = machine(
+    disk("sda", "Samsung SSD 870", parts=0), disk("sdb", "Crucial BX500", parts=0, size=240)
+)
+
+PASSES = [
+    (BLANK, "Make a FAT32 file system on /dev/sda1. Leave sda2 alone.", "mkfs.fat -F32 /dev/sda1"),
+    (BLANK, "sda1 fat32, leave 2", "mkfs.fat -F32 /dev/sda1"),
+    (BLANK, "sda2: btrfs, esp later", "mkfs.btrfs -f /dev/sda2"),
+    (BLANK, "format sda2 with f2fs, esp not yet", "mkfs.f2fs -f /dev/sda2"),
+    (BLANK, "get rid of sda2 but keep the esp", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "kindly delete the second partition, the first should remain as it is", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "format sda2 as xfs, no mount yet", "mkfs.xfs -f /dev/sda2"),
+    (BLANK, "mkfs.xfs on sda2 please I don't want the ext4", "mkfs.xfs -f /dev/sda2"),
+    (FULL, "wipe sda2 and keep the esp", "wipefs -a /dev/sda2"),
+    (TWO, "partition sda leave the others", ZAP.format("sda")),
+    (TWO, "wipe sda, don't format", "wipefs -a /dev/sda"),
+    (TWO, "hands off sdb, erase the other one and make partitions", ZAP.format("sda")),
+    (TWO, "keep the Crucial. the other one: wipe and partition", ZAP.format("sda")),
+    (FULL, "erase sda and partition it, I don't need what's on it", ZAP.format("sda")),
+    (FULL, "partition sda, I have no use for windows any more", ZAP.format("sda")),
+    (FULL, "my brother has a copy, erase and partition it", ZAP.format("sda")),
+]  # fmt: skip
+ASKS = [
+    # what is spared goes
+    (BLANK, "sda1 fat32, leave 2", "mkfs.fat -F32 /dev/sda2"),
+    (BLANK, "format sda2, leave root", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "get rid of sda2 but keep the esp", ZAP.format("sda")),
+    (BLANK, "get rid of sda2 but keep the esp", "sgdisk -Z /dev/sda"),
+    (FULL, "wipe sda2 and keep the esp", "wipefs -a /dev/sda1 && wipefs -a /dev/sda2"),
+    (FULL, "wipe sda, esp later", "mkfs.fat -F32 /dev/sda1"),
+    (BLANK, "root xfs, leave root and ESP", "mkfs.fat -F32 /dev/sda1"),
+    (FULL, "mkfs.xfs on sda2 please I don't want the xfs", "mkfs.xfs -f /dev/sda2"),
+    (FULL, "wipe sda, don't format", ZAP.format("sda") + " && mkfs.ext4 -F /dev/sda2"),
+    # more is said than that something is spared
+    (FULL, "wipe sda2, leave sda2 alone", "wipefs -a /dev/sda2"),
+    (FULL, "keep sda1 and sda2, wipe it", "wipefs -a /dev/sda2"),
+    (FULL, "leave sda3 alone, wipe sda2", "sgdisk -Z /dev/sda"),
+    (TWO, "hands off sdb, erase the other one and make partitions", ZAP.format("sdb")),
+    (TWO, "not the SSD, and the other one neither", ZAP.format("sda")),
+    (FULL, "nothing I need is lost if you wait", ZAP.format("sda")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "said", "command"), PASSES)
+def test_what_stays_anyway(state: SystemState, said: str, command: str) -> None:
+    messages = [{"role": "user", "content": said}]
+    assert objection(get_domain("installer"), state, messages, command) is None
+
+
+@pytest.mark.parametrize(("state", "said", "command"), ASKS)
+def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None:
+    messages = [{"role": "user", "content": said}]
+    assert objection(get_domain("installer"), state, messages, command) is not None
+
+
+def test_a_partial_refusal_is_no_goodbye() -> None:
+    """Who wants one disk and not another is asked, and not told that nothing happens."""
+    messages = [
+        {"role": "user", "content": "I don't want to lose anything, prepare the empty disk"}
+    ]
+    found = objection(get_domain("installer"), TWO, messages, ZAP.format("sda"))
+    assert found is not None and "stays as it is" not in found.text
+
+
+FORMS = ("leave {} alone", "{} stays", "keep {}", "not {}", "{} later", "don't touch {}")
+
+
+@given(
+    st.sampled_from(FORMS), st.integers(1, 4), st.integers(1, 4), st.sampled_from(("sda{}", "{}"))
+)
+def test_a_clause_goes_where_its_partition_stays(
+    form: str, spared: int, touched: int, name: str
+) -> None:
+    """By hand: of four partitions one is formatted; a clause about another goes, one about it does not."""
+    state = machine(disk("sda", "Samsung SSD 870", parts=4))
+    outcome = run_command(f"mkfs.ext4 -F /dev/sda{touched}", state)
+    clause = form.format(name.format(spared))
+    text = f"format sda{touched} with ext4, {clause}"
+    kept = without_spared(text, state, outcome)
+    assert kept == (text if spared == touched else f"format sda{touched} with ext4")
+
+
+@given(
+    st.text(max_size=80), st.sampled_from(["wipefs -a /dev/sda2", "sgdisk -Z /dev/sda", "lsblk"])
+)
+def test_nothing_is_added(text: str, command: str) -> None:
+    """What is left are pieces of what was said, in order; never nothing where something was said."""
+    kept = without_spared(text, FULL, run_command(command, FULL))
+    assert kept == text or kept
+    rest = iter(" ".join(text.lower().split()) + text)
+    assert kept == text or all(letter in rest for letter in kept)
