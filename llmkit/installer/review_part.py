@@ -35,7 +35,9 @@ _OTHER_WISH = re.compile(
 )
 _RESTART = re.compile(r"^(.*\S) && (?:systemctl )?(?:reboot|poweroff|shutdown\b[^&]*)$")
 _SAYS_AGAIN = re.compile(r"\bre-?(?:boot|start)(?:s|ed|ing)?\b")
-SAYS_OFF = re.compile(r"\b(?:power ?-?off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b")
+SAYS_OFF = re.compile(
+    r"\b(?:power ?-?off|power (?:it|this) off|shut ?-?down|(?:switch|turn) (?:\w+ ){0,2}off)\b"
+)
 _LAST = re.compile(
     r"(?P<before>.* && )?(?:(?P<off>(?:systemctl )?(?:poweroff|halt)|shutdown(?: -[hP])?(?: now)?)|"
     r"(?:systemctl )?reboot|shutdown -r(?: now)?)"

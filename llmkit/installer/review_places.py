@@ -86,19 +86,21 @@ def unnamed(talk: Talk, command: str) -> str:
     """The language or the zone of a line, where nobody has named one like it in the whole conversation."""
     if not _sets(command) or talk.plan() and say.agrees(talk.said):
         return ""
-    heard = "\n".join([talk.said, *(turn.text or turn.ran for turn in talk.turns)])
+    said = [talk.said, *(turn.text or turn.ran for turn in talk.turns)]
+    heard = "\n".join(said)
     zone = _ZONE.search(command)
     if zone and not _NO_ZONE.search(talk.said.lower()) and not _OF_TIME.search(talk.said):
         name = zone[2].strip()
         city = name.rpartition("/")[2].replace("_", " ").lower()
         words = say.words(say.folded(heard.replace("/", " ")))
         near = any(say.near(word, city, 4) for word in words)
-        if not near and city not in heard.lower() and name not in places.zones(heard):
+        known = any(name in places.zones(text) for text in said)
+        if not near and not known and city not in heard.lower():
             return f"This sets the time zone {name}, which nobody named"
     wanted = places.locales(heard)
     if wanted.languages or wanted.countries or _ANY_LOCALE.search(talk.said.lower()):
         return ""
-    for locale in _LOCALE.findall(command):
+    for locale in _LOCALE.findall(_KEYMAP.sub(" ", command)):
         if not _typed(heard, locale):
             return f"This sets the language {locale}, which nobody named"
     return ""
