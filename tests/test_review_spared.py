@@ -76,6 +76,10 @@ ASKS = [
     (FULL, "leave sda3 alone, wipe sda2", "sgdisk -Z /dev/sda"),
     (TWO, "hands off sdb, erase the other one and make partitions", ZAP.format("sdb")),
     (TWO, "not the SSD, and the other one neither", ZAP.format("sda")),
+    (FULL, "install linux and leave sda2 alone", "mkfs.fat -F32 /dev/sda1"),
+    (FULL, "partition sda, root later", "mkfs.fat -F32 /dev/sda1"),
+    (FULL, "root ext4 is fine, esp later", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "I still need sda2 formatted data", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "nothing I need is lost if you wait", ZAP.format("sda")),
 ]  # fmt: skip
 
@@ -90,6 +94,20 @@ def test_what_stays_anyway(state: SystemState, said: str, command: str) -> None:
 def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None:
     messages = [{"role": "user", "content": said}]
     assert objection(get_domain("installer"), state, messages, command) is not None
+
+
+@pytest.mark.parametrize("said", [
+    "oh i see, ok", "yes the photos are safe there", "the backup is done tomorrow", "my bad, no",
+    "I trust you, what would you do?", "my brother has a copy of the key, not the data",
+    "that was from the previous owner, keep it",
+])  # fmt: skip
+def test_no_yes(said: str) -> None:
+    """Near what may stand beside a yes, and none."""
+    plan = "/dev/sda (500G) would be erased and partitioned. Shall I?"
+    roles = ("user", "assistant", "user")
+    texts = ("install linux", plan, said)
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    assert objection(get_domain("installer"), FULL, messages, ZAP.format("sda")) is not None
 
 
 def test_a_partial_refusal_is_no_goodbye() -> None:

@@ -118,9 +118,9 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     state = talk.state
     if verdict.danger == "change" and not any(event.kind in _TELLS for event in outcome.events):
         return None
-    talk = talk.saying(without_spared(talk.said, state, outcome))
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
+    talk = talk.saying(without_spared(talk.said, state, outcome, loses=bool(lost)))
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
         consent = talk.consent(

@@ -81,16 +81,22 @@ _LATER = re.compile(r"\b(?:later|not yet|afterwards|waits?|stays?|remains?)\b")
 _COUNTED = {"one": 1, "first": 1, "two": 2, "second": 2, "three": 3, "third": 3}
 
 
-def without_spared(text: str, state: SystemState, outcome: Outcome) -> str:
+def without_spared(text: str, state: SystemState, outcome: Outcome, *, loses: bool = False) -> str:
     """`text` without the clauses that are about what the command (its `outcome` on `state`) leaves as it
-    is; `text` itself where there are none, or where nothing would be left of it."""
+    is; `text` itself where there are none, or where nothing would be left of it.
+
+    `loses`: something is lost. Then "leave sda2 alone" goes only where the other partitions are named:
+    "install linux, leave sda2 alone" gives nobody leave to empty sda1.
+    """
     plain = say.folded(text)
     if not (say.refuses(plain) or _LATER.search(plain)):
         return text
     touched = _touched(state, outcome)
     starts = [found.start() for found in _SPLIT.finditer(plain)]
     pieces = [plain[a:b] for a, b in zip(starts, [*starts[1:], len(plain)], strict=True)]
-    kept = [piece for piece in pieces if not _spared(_bare(piece), pieces, state, outcome, touched)]
+    bare = [_bare(piece) for piece in pieces]
+    spared = [_spared(piece, bare, state, outcome, touched, loses) for piece in bare]
+    kept = [piece for piece, away in zip(pieces, spared, strict=True) if not away]
     rest = "".join(kept).strip(" ,;.:!-")
     return rest if rest and len(kept) < len(pieces) else text
 
@@ -101,7 +107,12 @@ def _bare(piece: str) -> str:
 
 
 def _spared(
-    clause: str, pieces: list[str], state: SystemState, outcome: Outcome, touched: frozenset[str]
+    clause: str,
+    clauses: list[str],
+    state: SystemState,
+    outcome: Outcome,
+    touched: frozenset[str],
+    loses: bool,
 ) -> bool:
     """Whether a clause is about what stays as it is, in plain words."""
     done = {event.kind for event in outcome.events}
@@ -115,8 +126,11 @@ def _spared(
         return bool(made) and not any(unwanted in kind for kind in made)
     for pattern in _SPARES:
         found = pattern.fullmatch(clause)
-        if found:
-            rest = ", ".join(_bare(piece) for piece in pieces if _bare(piece) != clause)
+        if found and touched:
+            rest = ", ".join(other for other in clauses if other != clause)
+            nodes = refer(rest, state).nodes
+            if loses and not touched <= nodes and not re.fullmatch(_OTHERS, _plain(found[1])):
+                return False
             return all(
                 _stays(part, rest, state, outcome.state, touched)
                 for part in re.split(r" (?:and|&) ", found[1])
@@ -128,7 +142,7 @@ def _stays(
     part: str, rest: str, state: SystemState, after: SystemState, touched: frozenset[str]
 ) -> bool:
     """Whether a partition that a clause names is there, and the command leaves it as it is."""
-    plain = re.sub(r"^(?:the|my|your|its) ", "", part)
+    plain = _plain(part)
     if re.fullmatch(_OTHERS, plain):  # others than those that the message names
         refs = refer(rest, state)
         if not refs or not refs.sure or refs.nodes and touched <= refs.nodes:
@@ -139,6 +153,10 @@ def _stays(
         )
     meant = _meant(plain, state, touched)
     return bool(meant) and not meant & touched
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"^(?:the|my|your|its) ", "", part)
 
 
 def _meant(plain: str, state: SystemState, touched: frozenset[str]) -> frozenset[str]:
