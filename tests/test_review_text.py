@@ -20,6 +20,9 @@ WRONG = [
     (DONE, "fat on the esp", "There is no /dev/vda1 on this machine.", "/dev/vda1 is there"),
     (DONE, "fat on the esp", "/dev/vda2 does not exist.", "/dev/vda2 is there"),
     (PAIR, "wipe it", "Which disk: /dev/vda or /dev/sda?", "There is no /dev/sda"),
+    (TWO, "mount sda2", "/dev/sda2 has no file system yet. Shall I format it?",
+     "/dev/sda2 has a file system, ext4"),
+    (TWO, "is it mounted?", "Yes, /dev/sda2 is mounted at /mnt.", "/dev/sda2 is not mounted at /mnt"),
     (TWO, "which is bigger?", "/dev/sda (1T) is the bigger one.", "/dev/sda has another size than 1T"),
 ]  # fmt: skip
 FINE = [
@@ -29,6 +32,10 @@ FINE = [
     (PAIR, "erase /dev/sdz", "There is no /dev/sdz; here are /dev/vda and /dev/vdb."),
     (PAIR, "the guide says sda", "/dev/sda does not exist here."),
     (ONE, "how large?", "/dev/sda (500G) has two partitions. There is no doubt about that."),
+    (TWO, "mount sda1", "/dev/sda1 has no file system for Linux; it is ntfs."),  # left over, by old words
+    (TWO, "thanks", "You're welcome! Next /dev/sda2 is mounted at /mnt; shall I?"),
+    (TWO, "and then?", "Once /dev/sda2 is mounted at /mnt, the system can be copied."),
+    (TWO, "wrong fs type", "The new /dev/sda2 has no file system yet; the old one went."),
     (DONE, "and?", "It is mounted at /mnt, /dev/vda2. Good."),
 ]  # fmt: skip
 

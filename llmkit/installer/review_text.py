@@ -3,7 +3,8 @@
     untrue(state, messages, "There is no user leila on the new system yet.")    # "leila is a user here"
 
 Only what is certain: a name of a device that there cannot be here and that nobody named, a device or user
-that is there and is said not to be, a size that a disk has not.
+that is there and is said not to be, a size that a disk has not, a file system that is not seen
+("/dev/sda2 has no file system yet. Shall I format it?"), a mount that there is not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ _NONE = re.compile(
     re.IGNORECASE,
 )
 _SIZED = re.compile(r"(/dev/[a-z]\w+) \((\d{1,6}(?:\.\d{1,6})?[KMGTP])\b")
+
+_NO_FILES = re.compile(r"(?<!new )(/dev/[\w/-]*\w) (?:still )?has no file ?system\b", re.IGNORECASE)
+_NEW = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
+_MOUNTED = re.compile(  # not "once /dev/sda2 is mounted", which says nothing of now
+    r"(?<!once )(?<!when )(?<!next )(?<!then )(?<!until )(?<!after )(?<!if )(?<!that )"
+    r"(?<!whether )(?<!unless )(?<!where )"
+    r"(/dev/[\w/-]*\w) is (?:already |still )?mounted at (/[\w/.-]*\w)(?! (?:again|next|later|then)\b)",
+    re.IGNORECASE,
+)
 
 
 def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
@@ -88,4 +98,22 @@ def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str)
         own = [disk.size for disk in state.disks if disk.path == path]
         if own and not like(float(sizes.parse(size)), own[0]):
             return f"{path} has another size than {size}"
+    for path in _NO_FILES.findall(text):
+        kind = _kind(state, path)
+        if kind in _NEW:  # what stood there before a new table may be left over, and is not meant
+            return f"{path} has a file system, {kind}"
+    for path, target in _MOUNTED.findall(text):
+        if not any(mount.source == path and mount.target == target for mount in state.mounts):
+            return f"{path} is not mounted at {target}"
+    return ""
+
+
+def _kind(state: SystemState, path: str) -> str:
+    """The file system that is known on a disk or partition; "" where none is."""
+    for disk in state.disks:
+        if disk.path == path and disk.signature:
+            return disk.signature.kind
+        for part in disk.partitions:
+            if disk.partition_path(part.number) == path and part.signature:
+                return part.signature.kind
     return ""
