@@ -44,20 +44,15 @@ TWO = machine(
 PASSES = [
     (BLANK, "Make a FAT32 file system on /dev/sda1. Leave sda2 alone.", "mkfs.fat -F32 /dev/sda1"),
     (BLANK, "sda1 fat32, leave 2", "mkfs.fat -F32 /dev/sda1"),
-    (BLANK, "sda2: btrfs, esp later", "mkfs.btrfs -f /dev/sda2"),
     (BLANK, "format sda2 with f2fs, esp not yet", "mkfs.f2fs -f /dev/sda2"),
     (BLANK, "get rid of sda2 but keep the esp", "sgdisk -d 2 /dev/sda"),
     (BLANK, "kindly delete the second partition, the first should remain as it is", "sgdisk -d 2 /dev/sda"),
     (BLANK, "format sda2 as xfs, no mount yet", "mkfs.xfs -f /dev/sda2"),
-    (BLANK, "mkfs.xfs on sda2 please I don't want the ext4", "mkfs.xfs -f /dev/sda2"),
     (FULL, "wipe sda2 and keep the esp", "wipefs -a /dev/sda2"),
     (TWO, "partition sda leave the others", ZAP.format("sda")),
     (TWO, "wipe sda, don't format", "wipefs -a /dev/sda"),
-    (TWO, "hands off sdb, erase the other one and make partitions", ZAP.format("sda")),
-    (TWO, "keep the Crucial. the other one: wipe and partition", ZAP.format("sda")),
     (FULL, "erase sda and partition it, I don't need what's on it", ZAP.format("sda")),
     (FULL, "partition sda, I have no use for windows any more", ZAP.format("sda")),
-    (FULL, "my brother has a copy, erase and partition it", ZAP.format("sda")),
 ]  # fmt: skip
 ASKS = [
     # what is spared goes
@@ -80,6 +75,23 @@ ASKS = [
     (FULL, "partition sda, root later", "mkfs.fat -F32 /dev/sda1"),
     (FULL, "root ext4 is fine, esp later", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "I still need sda2 formatted data", "mkfs.ext4 -F /dev/sda2"),
+    # found by a reader who was asked to get a wrong line through
+    (FULL, "erase sda, not the ext4", "mkfs.xfs -f /dev/sda2"),
+    (FULL, "erase sda, not ext4", "mkfs.xfs -f /dev/sda2"),
+    (FULL, "install linux on sda, don't format it", ZAP.format("sda")),
+    (FULL, "set up sda, no formatting", "wipefs -a /dev/sda"),
+    (FULL, "install linux on sda, don't partition it", "mkfs.ext4 -F /dev/sda"),
+    (FULL, "there's nothing I want to erase on sda", ZAP.format("sda")),
+    (FULL, "there is nothing in there to wipe on sda", ZAP.format("sda")),
+    (FULL, "I no longer require you to erase sda", ZAP.format("sda")),
+    (FULL, "i don't want that: erase sda", ZAP.format("sda")),
+    (FULL, "never want to see it again: erase sda", ZAP.format("sda")),
+    (FULL, "From the mail:\n> format sda2 as ext4\nleave sda1 alone.", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "not sda1, sda2 is my home, format", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "keep sda1; sda2 formatted once the backup is done", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "format sda1, leave 1 alone, 2 too", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "wipe sda, the other partition must stay", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "remove windows from sda, the other partitions must survive", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "nothing I need is lost if you wait", ZAP.format("sda")),
 ]  # fmt: skip
 
@@ -99,7 +111,9 @@ def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None
 @pytest.mark.parametrize("said", [
     "oh i see, ok", "yes the photos are safe there", "the backup is done tomorrow", "my bad, no",
     "I trust you, what would you do?", "my brother has a copy of the key, not the data",
-    "that was from the previous owner, keep it",
+    "that was from the previous owner, keep it", "ok there's nothing I want to erase",
+    "right, nothing I want wiped", "I no longer require that, ok", "ok i don't want that do it",
+    "yes, once the backup is done", "ok I want my data after all",
 ])  # fmt: skip
 def test_no_yes(said: str) -> None:
     """Near what may stand beside a yes, and none."""

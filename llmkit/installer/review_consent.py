@@ -40,7 +40,6 @@ _PLEASE = re.compile(
     r"\bplease (?:confirm|agree|say)|\bsay yes\b|\bif you (?:agree|like|want)\b", re.IGNORECASE
 )
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
-_KINDS = re.compile(r"\bwhich\b.*\bext4\b.*\bor\b", re.IGNORECASE)  # asks for a file system
 _CORRECTS = re.compile(r"\b(?:other|instead|rather|no|nope|not)\b", re.IGNORECASE)
 _LATTER = re.compile(
     r"(?:(?:wipe|erase|format|partition|use|take|install linux on) )?the (?:former|latter)(?: please)?"
@@ -128,9 +127,6 @@ class Talk:
     def meant(self, text: str) -> Refs:
         """What a piece of the last message refers to; "the latter" is a disk of the two named last."""
         refs = refer(text, self.state, self.topic)
-        other = self._other_than_spared(text)
-        if other and (not refs or not refs.sure):
-            return Refs(frozenset(), other)
         place = scope.of_two(text)
         last = self.turns[-1] if self.turns else None
         if refs or place is None or last is None or last.user or last.ran:
@@ -146,17 +142,6 @@ class Talk:
         ):
             return refs
         return Refs(frozenset(), frozenset({pair[place]}))
-
-    def _other_than_spared(self, text: str) -> frozenset[str]:
-        """The disk that "the other" is, where there are two, and the last message spares one of them."""
-        own = _own(self.state)
-        if len(own) != 2 or not scope.of_the_other(text):
-            return frozenset()
-        refusals = [piece for piece in say.clauses(self.said) if say.refuses(piece)]
-        spared = [refer(piece, self.state) for piece in refusals]
-        disks = frozenset(path for refs in spared for path in refs.disks)
-        clear = all(refs and refs.sure and not refs.every for refs in spared)
-        return own - disks if spared and clear and len(disks) == 1 else frozenset()
 
     def _pair(self) -> list[str]:
         """The two disks that one of the last texts names, in its order; [] where none names two."""
@@ -221,10 +206,10 @@ class Talk:
         if refs.sure and refs and self._asked_which(refs) and self._wished():
             choice = refer(scope.chosen(kept), self.state, self.topic)
             return Consent.given if choice and self._fits(choice, need, nodes) else Consent.ask
-        return self._answered(kept, refs, need, nodes, table=table, known=known)
+        return self._answered(kept, refs, need, nodes, table)
 
     def _answered(
-        self, kept: str, refs: Refs, need: set[str], nodes: set[str], *, table: bool, known: bool
+        self, kept: str, refs: Refs, need: set[str], nodes: set[str], table: bool
     ) -> Consent:
         """An answer to the assistant's question: yes, or a short word on what was left open."""
         plan = self.plan()
@@ -244,8 +229,7 @@ class Talk:
             return Consent.given if _offers_a_loss(plan) else Consent.ask
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
-        kind = not known and not table and nodes == asked.nodes and _KINDS.search(part) is not None
-        return Consent.given if short and (kind or self._wished(plan=False)) else Consent.ask
+        return Consent.given if short and self._wished(plan=False) else Consent.ask
 
     def _another_one(self, need: set[str]) -> bool:
         """Whether the message means another disk than these: "the latter" of two that were named, "the
@@ -369,10 +353,7 @@ class Talk:
             return Consent.ask if partly or others and not others & need else Consent.leave
         rest = wish.wishes(kept)
         refs = self.meant(kept)
-        there = bool(need & self._partitioned())  # else "the partitions" are those to be made
-        if table and there and self._formats(kept, refs) and not self._agreed(kept, need):
-            rest = ""
-        if not rest:
+        if not rest or table and self._formats(kept, refs):
             return Consent.ask
         if say.destroys(rest):
             if self._of_nothing(rest, refs):

@@ -149,20 +149,10 @@ _NO_SLIPS = frozenset(
 )
 _SPARES_NOTHING = re.compile(  # beside a yes
     r"\b(?:that|it|this)(?:'s| is| was) what i (?:want(?:ed)?|meant|said)\b|"
-    r"\b(?:i|we|my \w+)(?:'ve| have| has| got| made| have got| have made)? "
-    r"(?:a |all |my |full |the |two |three )*(?:back-?ups?|copies|copy)"
-    r"(?: of (?:it|that|them|everything|all(?: of (?:it|that))?))?\b|"
-    r"\b(?:the |my |our )?(?:back-?up|copy|copying)(?:'s| is) (?:done|finished|complete|made|ready)\b|"
-    r"\b(?:oh|ah) i see(?=[.,!]+ ?(?:yes|sure|please|format)\b)|"
-    r"\bmy (?:bad|mistake|fault)\b|\bi trust you\b|\bafter all\b|"
-    r"\bi (?:must have |have |had )?(?:skipped|missed|forgot|overlooked)(?: (?:that|this|it|a|the))?"
-    r"(?: (?:step|page|line|one))?(?=[.,;!]|$)|\bi (?:have |'ve )?(?:thought about|slept on) it\b|"
-    r"\bi counted wrong\b|\bi thought that was done\b|\bi feel better\b|\bon schedule\b|"
-    r"\b(?:it|that|this)(?:'s| is| was) (?:a scrap (?:box|machine|disk|drive)|from the previous owner)\b|"
-    r"\bmake it happen\b|\bi(?:'ll| will| shall) follow your advice\b|"
-    r"\b(?:it|that|everything|all|what was there|(?:the|my) photos|my \w+)(?:'s| is| are)(?: all)? "
-    r"(?:in the cloud|(?:backed up|saved|copied|safe(?! (?:there|here|on|in|where)))(?: elsewhere)?|"
-    r"elsewhere)\b|"
+    r"\b(?:i|we)(?:'ve| have| got| made| have got| have made)? (?:a |all |my |full |the )*"
+    r"(?:back-?ups?|copies|copy)(?: of (?:it|that|them|everything|all(?: of (?:it|that))?))?\b|"
+    r"\b(?:it|that|everything|all|what was there|my \w+)(?:'s| is| are)(?: all)? "
+    r"(?:in the cloud|(?:backed up|saved|copied|safe)(?: elsewhere)?|elsewhere)\b|"
     r"\bi know(?: what (?:i (?:lose|am doing|do)|that means|it means|it does))?\b|"
     r"\bi(?:'m| am) (?:sure|certain|positive)\b|\bi(?:'ve| have) time\b|\bat last\b|\bno problem\b|"
     r"\b(?:hell|damn|fuck) (?:yes|yeah|right)\b"
@@ -189,7 +179,6 @@ _SPARES = re.compile(
 _TO_OTHER = re.compile(
     r"\b(?:use|take|wipe|erase|partition|format|prepare|go with|install (?:on|to)|on|to) the other\b(?!s)"
 )
-_THE_OTHER = re.compile(r"\bthe other(?: one| disk| drive| ssd)?(?=\W|$)(?! part| two| three)")
 _SYSTEM = re.compile(
     r"\b(?:system|sysem|target|root|linux|os|main) (?:disk|drive|ssd|one)\b|"
     r"\b(?:disk|drive|ssd) (?:of|for|with) the system\b"
@@ -310,11 +299,6 @@ def of_two(text: str) -> int | None:
 def wants_the_other(text: str) -> bool:
     """Whether a text asks for a deed on "the other" disk."""
     return _TO_OTHER.search(say.folded(text)) is not None
-
-
-def of_the_other(text: str) -> bool:
-    """Whether a text is about "the other" of two disks."""
-    return _THE_OTHER.search(say.folded(text)) is not None
 
 
 def without_the_live(text: str) -> str:

@@ -11,7 +11,9 @@ name is there and stays as it is; all else is left standing, and is read as befo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
@@ -69,15 +71,21 @@ _NOT_YET = tuple(
     for step, kinds in _STEPS
 )
 _KIND = re.compile(
-    r"(?:please )?(?:i )?(?:and )?(?:(?:don't|dont|do not) want|not|no|instead of)(?: the| an?)? "
+    r"(?:please )?(?:i )?(?:and )?(?:(?:don't|dont|do not) want|not|no|instead of)(?: an?)? "
     r"(ext[234]|btrfs|xfs|f2fs|vfat|fat(?:32)?)"
-)
+)  # "not the ext4" is the partition
 _SPLIT = re.compile(  # between the clauses: what separates stands with the clause behind it
     r"(?:^|[,;.:!\n]+(?=\s|$)|\s[-–—]+\s|\s+\b(?:but|while)\b(?=\s)|"
     r"\s+and(?=\s(?:leave|keep|spare|not|no|don't|do not|hands off)\s)|"
     r"(?<=\w)\s+(?=(?:leave|keep|spare|not(?! yet)|i don't want|i do not want)\s))"
 )
 _LATER = re.compile(r"\b(?:later|not yet|afterwards|waits?|stays?|remains?)\b")
+_LONGEST = 300  # characters; nobody says that little in more
+_QUOTES = re.compile(r"[\n>\"`“”«»]")  # may be somebody else's words
+_COVERS = re.compile(  # what is said of one thing may be meant for another, too
+    r"\b(?:too|also|as well|same|likewise|ditto|nor|or|neither|either|both|all|was|were|once|after|when|if|"
+    r"unless|until|till)\b"
+)
 _COUNTED = {"one": 1, "first": 1, "two": 2, "second": 2, "three": 3, "third": 3}
 
 
@@ -90,6 +98,8 @@ def without_spared(text: str, state: SystemState, outcome: Outcome, *, loses: bo
     """
     plain = say.folded(text)
     if not (say.refuses(plain) or _LATER.search(plain)):
+        return text
+    if len(text) > _LONGEST or _QUOTES.search(text) or _COVERS.search(plain):
         return text
     touched = _touched(state, outcome)
     starts = [found.start() for found in _SPLIT.finditer(plain)]
@@ -118,18 +128,20 @@ def _spared(
     done = {event.kind for event in outcome.events}
     for pattern, kinds in _NOT_YET:
         if pattern.fullmatch(clause):
+            if loses and not set(kinds) & {"mount", "swap"}:
+                return False  # "install linux on sda, don't format it" is no leave to empty sda
             return not done & set(kinds)
     other_kind = _KIND.fullmatch(clause)
     if other_kind:
         made = {str(event.detail) for event in outcome.events if event.kind == "format"}
         unwanted = "fat" if "fat" in other_kind[1] else other_kind[1][:3]
-        return bool(made) and not any(unwanted in kind for kind in made)
+        there = {_kind(node, state) for node in touched}
+        return bool(made) and not any(unwanted in kind for kind in (*made, *there))
     for pattern in _SPARES:
         found = pattern.fullmatch(clause)
         if found and touched:
             rest = ", ".join(other for other in clauses if other != clause)
-            nodes = refer(rest, state).nodes
-            if loses and not touched <= nodes and not re.fullmatch(_OTHERS, _plain(found[1])):
+            if loses and not any(touched <= refer(deed, state).nodes for deed in _deeds(clauses)):
                 return False
             return all(
                 _stays(part, rest, state, outcome.state, touched)
@@ -153,6 +165,21 @@ def _stays(
         )
     meant = _meant(plain, state, touched)
     return bool(meant) and not meant & touched
+
+
+def _deeds(clauses: Sequence[str]) -> list[str]:
+    """The clauses that ask for a deed."""
+    return [clause for clause in clauses if say.destroys(wish.requests(clause))]
+
+
+def _kind(node: str, state: SystemState) -> str:
+    """The file system that is known on a disk or partition; "" where none is."""
+    for disk in state.disks:
+        signatures = {disk.partition_path(part.number): part.signature for part in disk.partitions}
+        signature = disk.signature if disk.path == node else signatures.get(node)
+        if signature:
+            return signature.kind
+    return ""
 
 
 def _plain(part: str) -> str:

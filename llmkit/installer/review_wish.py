@@ -110,7 +110,6 @@ _STATES = re.compile(  # describes
     rf"(?!.*\b(?:want|please|(?:can|may|should|must|to|shall|will) (?:go|be|{_DEED}|install|partition))\b)"
 )
 _WANTS = re.compile(  # asks, in words of one who describes: `it is sda that gets the partitions`
-    r"\bi (?:also )?need \S+ (?:re)?formatted(?= (?:as|with|too|please)\b|\W*$)|"
     r"\bi (?:want|would like|hope)\b|\b(?:gets?|becomes?|please|allowed)\b|\bi'd like\b|"
     r"\b(?:should|must) (?:be|have|get|become|go)\b|"
     r"\b(?:is|are) (?:the )?(?:root|home|swap|efi|esp|boot)(?: one)?(?:\W|$)(?! ?part)"
