@@ -19,6 +19,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -54,11 +55,12 @@ class Staged:
         return self
 
     def _begin(self) -> None:
-        """Make the hidden folder, after those that killed runs left. One process at a time does so."""
+        """Make the hidden folder, after those that killed runs left. One process at a time does so; where
+        somebody else holds a lock on the output folder, nothing is removed."""
         door = os.open(self.folder, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # no such locks here
-                fcntl.flock(door, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # no such locks here, or not ours
+                _wait_for(door)
                 for left in self.folder.glob(f"{_PREFIX}*/"):
                     _remove_unused(left)
             self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.folder))
@@ -128,6 +130,20 @@ class Staged:
                     sync_folder(place)
         except OSError as error:
             raise OutputError(error.filename or self.folder, error) from error
+
+
+def _wait_for(door: int, seconds: float = 2.0) -> None:
+    """Take the lock. Raises OSError where there are none, and when others still hold it after a while."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _remove_unused(folder: Path) -> None:

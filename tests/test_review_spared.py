@@ -92,6 +92,10 @@ ASKS = [
     (BLANK, "format sda1, leave 1 alone, 2 too", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "wipe sda, the other partition must stay", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "remove windows from sda, the other partitions must survive", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "wipe sda once everything is backed up", ZAP.format("sda")),
+    (FULL, "there's nothing I need to format on sda", ZAP.format("sda")),
+    (FULL, "i no longer want sda wiped", ZAP.format("sda")),
+    (FULL, "there is nothing on it i want you to erase", ZAP.format("sda")),
     (FULL, "nothing I need is lost if you wait", ZAP.format("sda")),
 ]  # fmt: skip
 
@@ -108,12 +112,27 @@ def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None
     assert objection(get_domain("installer"), state, messages, command) is not None
 
 
+@pytest.mark.parametrize("more", [
+    "mount /dev/sda2 /mnt && rm -rf /mnt/home", "mount /dev/sda2 /mnt && echo x > /mnt/etc/passwd",
+    "resize2fs /dev/sda2 1G", "debugfs -w -R 'rm x' /dev/sda2", "fsck.ext4 -y /dev/sda2",
+    "e2label /dev/sda2 x", "sgdisk -g /dev/sda", "sgdisk -G /dev/sda",
+])  # fmt: skip
+def test_more_than_what_was_asked_for(more: str) -> None:
+    """What a line does to the spared partition beside the deed, whether it is an event or not."""
+    messages = [{"role": "user", "content": "make sda1 fat32, leave sda2 alone"}]
+    line = "mkfs.fat -F32 /dev/sda1"
+    assert objection(get_domain("installer"), FULL, messages, line) is None
+    assert objection(get_domain("installer"), FULL, messages, f"{line} && {more}") is not None
+
+
 @pytest.mark.parametrize("said", [
     "oh i see, ok", "yes the photos are safe there", "the backup is done tomorrow", "my bad, no",
     "I trust you, what would you do?", "my brother has a copy of the key, not the data",
     "that was from the previous owner, keep it", "ok there's nothing I want to erase",
     "right, nothing I want wiped", "I no longer require that, ok", "ok i don't want that do it",
-    "yes, once the backup is done", "ok I want my data after all",
+    "yes, once the backup is done",
+    "yes, once everything is backed up", "yes, make sure my photos are safe",
+    "ok I want my data after all",
 ])  # fmt: skip
 def test_no_yes(said: str) -> None:
     """Near what may stand beside a yes, and none."""
@@ -144,10 +163,11 @@ def test_a_clause_goes_where_its_partition_stays(
 ) -> None:
     """By hand: of four partitions one is formatted; a clause about another goes, one about it does not."""
     state = machine(disk("sda", "Samsung SSD 870", parts=4))
-    outcome = run_command(f"mkfs.ext4 -F /dev/sda{touched}", state)
+    command = f"mkfs.ext4 -F /dev/sda{touched}"
+    outcome = run_command(command, state)
     clause = form.format(name.format(spared))
     text = f"format sda{touched} with ext4, {clause}"
-    kept = without_spared(text, state, outcome)
+    kept = without_spared(text, state, command, outcome)
     assert kept == (text if spared == touched else f"format sda{touched} with ext4")
 
 
@@ -156,7 +176,7 @@ def test_a_clause_goes_where_its_partition_stays(
 )
 def test_nothing_is_added(text: str, command: str) -> None:
     """What is left are pieces of what was said, in order; never nothing where something was said."""
-    kept = without_spared(text, FULL, run_command(command, FULL))
+    kept = without_spared(text, FULL, command, run_command(command, FULL))
     assert kept == text or kept
     rest = iter(" ".join(text.lower().split()) + text)
     assert kept == text or all(letter in rest for letter in kept)

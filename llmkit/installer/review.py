@@ -120,7 +120,7 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
         return None
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
-    talk = talk.saying(without_spared(talk.said, state, outcome, loses=bool(lost)))
+    talk = talk.saying(without_spared(talk.said, state, command, outcome, loses=bool(lost)))
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
         consent = talk.consent(

@@ -86,12 +86,18 @@ _COVERS = re.compile(  # what is said of one thing may be meant for another, too
     r"\b(?:too|also|as well|same|likewise|ditto|nor|or|neither|either|both|all|was|were|once|after|when|if|"
     r"unless|until|till)\b"
 )
+_PLAIN = frozenset({*_CHANGES, "mount"})  # events of a command that is read here at all
+_COMPOUND = re.compile(r"[;&|]")
+_LAID_OUT = re.compile(r"\bsgdisk (?:-Z|-o)\b|\bmklabel\b")  # all goes
 _COUNTED = {"one": 1, "first": 1, "two": 2, "second": 2, "three": 3, "third": 3}
 
 
-def without_spared(text: str, state: SystemState, outcome: Outcome, *, loses: bool = False) -> str:
+def without_spared(
+    text: str, state: SystemState, command: str, outcome: Outcome, *, loses: bool = False
+) -> str:
     """`text` without the clauses that are about what the command (its `outcome` on `state`) leaves as it
-    is; `text` itself where there are none, or where nothing would be left of it.
+    is; `text` itself where there are none, or where nothing would be left of it, or where the command
+    does more than to lay out, erase, format and mount.
 
     `loses`: something is lost. Then "leave sda2 alone" goes only where the other partitions are named:
     "install linux, leave sda2 alone" gives nobody leave to empty sda1.
@@ -101,7 +107,13 @@ def without_spared(text: str, state: SystemState, outcome: Outcome, *, loses: bo
         return text
     if len(text) > _LONGEST or _QUOTES.search(text) or _COVERS.search(plain):
         return text
-    touched = _touched(state, outcome)
+    if outcome.unmodelled or outcome.opaque or {e.kind for e in outcome.events} - _PLAIN:
+        return text
+    disks = {disk.path for disk in state.disks}
+    nodes = named(command, state)
+    if nodes & disks and _COMPOUND.search(command) and not _LAID_OUT.search(command):
+        return text  # sgdisk -G beside mkfs: what it does to the others is no event
+    touched = _touched(state, outcome) | (nodes - disks)
     starts = [found.start() for found in _SPLIT.finditer(plain)]
     pieces = [plain[a:b] for a, b in zip(starts, [*starts[1:], len(plain)], strict=True)]
     bare = [_bare(piece) for piece in pieces]

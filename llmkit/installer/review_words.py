@@ -101,10 +101,12 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"i need nothing (?:from|on) (?:it|there)(?: any ?more)?)(?= ?(?:$|[.,;!]|and |so ))|"
     r"nothing (?:on (?:it|there|\S+) |there |in it )?(?:has to|needs to|must|should|shall) "
     r"(?:be \w+|stay|remain|survive)|"
-    r"nothing (?:important|on it|there|to lose|worth|is on it|i need|that matters|valuable|to (?:keep|save))|"
+    r"nothing (?:important|on it(?! (?:that )?(?:i|we) want you)|there|to lose|worth|is on it|"
+    r"i need(?! to\b)|that matters|valuable|to (?:keep|save))|"
     r"nothing (?:more|else|further|besides)(?= ?(?:$|[.,;!]))|"
     r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
-    r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*|never mind the|"
+    r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*"
+    r"(?! (?:you |us )?to\b)(?! (?:\S+ )?(?:eras|wip|format|partition|delet|clear)\w*)|never mind the|"
     r"without (?:swap|encryption|lvm|luks|a swap|asking|a separate|an esp|a home|home)|"
     r"no (?:swap|encryption|luks|lvm|separate \w+|home|more \w+)|keep (?:going|on)|not a problem|can't wait|"
     r"no (?:errors?|warnings?|preferences?|questions?)|(?:don't|do not|dont) stop|"
@@ -127,6 +129,7 @@ _NO_WISH = re.compile(  # speaks of a deed, and does not ask for it as it is
     r"\bexplain\b|\bconvert\w*\b|\b(?:alongside|beside|next to|dual[- ]?boot\w*|free space|unallocated)\b|"
     r"\b(?:shrink|resize)\b|\bin[- ]place\b|\b(?:files?|data) included\b|"
     r"\b(?:ignore|disregard|forget) (?:\w+ ){0,3}(?:instructions?|rules?|guidelines)\b|"
+    r"\bonce (?!more\b|again\b|and\b)(?=\w)|\bmake sure\b|"
     r"\b(?:after|once|when|as soon as|until|till) (?:i|we|i've|ive|i'm|we've|he|she|they|my \w+)\b"
 )
 _PATH_GOES = re.compile(  # files are to go, by their path: that is no wish for a disk
