@@ -36,6 +36,7 @@ def machine(*disks: dict[str, object]) -> SystemState:
 
 
 BLANK = machine(disk("sda", "Samsung SSD 870"))
+FOUR = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4", "ext4", "ext4", parts=4))
 FULL = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4"))
 TWO = machine(
     disk("sda", "Samsung SSD 870", parts=0), disk("sdb", "Crucial BX500", parts=0, size=240)
@@ -96,6 +97,10 @@ ASKS = [
     (FULL, "there's nothing I need to format on sda", ZAP.format("sda")),
     (FULL, "i no longer want sda wiped", ZAP.format("sda")),
     (FULL, "there is nothing on it i want you to erase", ZAP.format("sda")),
+    # a list that goes on after a refusal (four partitions)
+    (FOUR, "format sda3 with ext4, leave sda1 alone, sda2 too", "mkfs.ext4 -F /dev/sda2"),
+    (FOUR, "format sda3 with ext4, keep sda1, sda2", "mkfs.ext4 -F /dev/sda2"),
+    (FOUR, "please format, leave sda1, sda2", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "nothing I need is lost if you wait", ZAP.format("sda")),
 ]  # fmt: skip
 

@@ -473,7 +473,12 @@ class Talk:
         """A message without its clauses of refusal; empty when a refusal has the last word."""
         if not say.refuses(text):
             return text
-        pieces = list(say.clauses(text))
+        pieces: list[str] = []
+        for piece in say.clauses(text):  # a list that goes on after a refusal belongs to it
+            if pieces and say.refuses(pieces[-1]) and scope.goes_on_refusing(pieces[-1], piece):
+                pieces[-1] += f" and {piece}"
+            else:
+                pieces.append(piece)
         kept = [piece for piece in pieces if not say.refuses(piece)]
         if not kept or not any(
             say.destroys(piece) or refer(piece, self.state, topic) for piece in kept

@@ -83,8 +83,10 @@ _PAST = re.compile(
 )
 _LIST = re.compile(
     r"(?:[\s,&+]|/dev/|\b(?:[svh]d[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mmcblk\d+(?:p\d+)?|"
-    r"and|too|also|as well|both)\b)+"
+    r"and|too|also|as well|both|likewise|neither|either|same|alone)\b)+"
 )
+_KEPT = re.compile(r"\b(?:leave|keep|spare|hands off|save|(?:don't|dont|do not|never) touch)\b")
+_AS_WELL = re.compile(r"\b(?:too|also|as well|likewise|neither|either|same)\b")
 _DESCRIBES = re.compile(
     r"^(?:(?:and|but|because|since|as|so) )?(?:the |my )?(?:/dev/)?\w+ (?:\w+ )?"
     r"(?:is|are|was|has|have|had|holds?|contains?|keeps?|stores?|belongs?)\b"
@@ -244,6 +246,14 @@ def deeds(text: str) -> list[str]:
         if listed or say.destroys(clause) and not (say.refuses(clause) or _PAST.search(clause)):
             found.append(clause)
     return found
+
+
+def goes_on_refusing(before: str, piece: str) -> bool:
+    """Whether a clause only lists what the refusal before it is about, too: "sda2 too" of "leave sda1 alone,
+    sda2 too". "Not sda, sdb" is a choice."""
+    if _LIST.fullmatch(piece) is None or not re.search(r"\d|[sv]d[a-z]", piece):
+        return False
+    return _KEPT.search(before) is not None or _AS_WELL.search(piece) is not None
 
 
 def chosen(text: str) -> str:
