@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -382,6 +383,21 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
     assert (tmp_path / "out/note").read_text() == "beside it"
     assert (tmp_path / "out/manifest.json").exists()
     assert not list(tmp_path.glob("out/.llmkit-*"))
+
+
+def test_a_lock_of_others_on_the_folder(tmp_path: Path) -> None:
+    """Who holds one (`flock out …`) stops nobody: what is written is written, and nothing is removed."""
+    (tmp_path / "out/.llmkit-left").mkdir(parents=True)
+    lock = os.open(tmp_path / "out", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with Staged(tmp_path / "out") as staged:
+        staged.path("note").write_text("in spite of it")
+        staged.commit()
+    assert (tmp_path / "out/note").read_text() == "in spite of it"
+    assert (tmp_path / "out/.llmkit-left").is_dir()
+    os.close(lock)
+    with Staged(tmp_path / "out"):
+        assert not (tmp_path / "out/.llmkit-left").exists()
 
 
 OLD = [

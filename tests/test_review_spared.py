@@ -11,18 +11,15 @@ from llmkit.installer.effects.gpt import ESP
 from llmkit.installer.review_spared import without_spared
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
-
-GIB = 1 << 30
-LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
-ZAP = "sgdisk -Z /dev/{0} && sgdisk -n 1:0:+512M -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/{0}"
+from tests.test_review import DATA, GIB, MIB, ZAP, talk
 
 
 def disk(name: str, model: str, *kinds: str, size: int = 500, parts: int = 2) -> dict[str, object]:
     """A disk with an EFI partition and others; `kinds`: their file systems, none where there is none."""
     partitions = [
         {
-            "number": number, "start": (number - 1) * 20 * GIB + (1 << 20), "size": 20 * GIB,
-            "type": LINUX if number > 1 else ESP,
+            "number": number, "start": (number - 1) * 20 * GIB + MIB, "size": 20 * GIB,
+            "type": DATA if number > 1 else ESP,
             **({"signature": {"kind": kinds[number - 1]}} if kinds else {}),
         }
         for number in range(1, parts + 1)
@@ -107,14 +104,12 @@ ASKS = [
 
 @pytest.mark.parametrize(("state", "said", "command"), PASSES)
 def test_what_stays_anyway(state: SystemState, said: str, command: str) -> None:
-    messages = [{"role": "user", "content": said}]
-    assert objection(get_domain("installer"), state, messages, command) is None
+    assert objection(get_domain("installer"), state, talk(said), command) is None
 
 
 @pytest.mark.parametrize(("state", "said", "command"), ASKS)
 def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None:
-    messages = [{"role": "user", "content": said}]
-    assert objection(get_domain("installer"), state, messages, command) is not None
+    assert objection(get_domain("installer"), state, talk(said), command) is not None
 
 
 @pytest.mark.parametrize("more", [
@@ -124,7 +119,7 @@ def test_what_does_not_stay(state: SystemState, said: str, command: str) -> None
 ])  # fmt: skip
 def test_more_than_what_was_asked_for(more: str) -> None:
     """What a line does to the spared partition beside the deed, whether it is an event or not."""
-    messages = [{"role": "user", "content": "make sda1 fat32, leave sda2 alone"}]
+    messages = talk("make sda1 fat32, leave sda2 alone")
     line = "mkfs.fat -F32 /dev/sda1"
     assert objection(get_domain("installer"), FULL, messages, line) is None
     assert objection(get_domain("installer"), FULL, messages, f"{line} && {more}") is not None
@@ -142,9 +137,7 @@ def test_more_than_what_was_asked_for(more: str) -> None:
 def test_no_yes(said: str) -> None:
     """Near what may stand beside a yes, and none."""
     plan = "/dev/sda (500G) would be erased and partitioned. Shall I?"
-    roles = ("user", "assistant", "user")
-    texts = ("install linux", plan, said)
-    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    messages = talk("install linux", plan, said)
     assert objection(get_domain("installer"), FULL, messages, ZAP.format("sda")) is not None
 
 

@@ -1,7 +1,7 @@
 """A message without what it leaves alone, or puts off, and the command does not do.
 
-    without_spared("sda1 fat32, leave sda2 alone", state, outcome)     # "sda1 fat32"
-    without_spared("root: btrfs, esp later", state, outcome)           # "root: btrfs"
+    line = "mkfs.fat -F32 /dev/sda1"
+    without_spared("sda1 fat32, leave sda2 alone", state, line, run_command(line, state))  # "sda1 fat32"
 
 "Leave sda2 alone" refuses nothing of a command that formats sda1, and "no mount yet" nothing of one that
 mounts nothing. Only whole clauses in plain words are taken away, and only where every partition that they
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
+from llmkit.installer.devices import signature
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_refer import candidates, efi, named, refer
@@ -147,8 +148,8 @@ def _spared(
     if other_kind:
         made = {str(event.detail) for event in outcome.events if event.kind == "format"}
         unwanted = "fat" if "fat" in other_kind[1] else other_kind[1][:3]
-        there = {_kind(node, state) for node in touched}
-        return bool(made) and not any(unwanted in kind for kind in (*made, *there))
+        there = {held.kind for node in touched if (held := signature(state, node))}
+        return bool(made) and not any(unwanted in kind for kind in made | there)
     for pattern in _SPARES:
         found = pattern.fullmatch(clause)
         if found and touched:
@@ -169,12 +170,14 @@ def _stays(
     plain = _plain(part)
     if re.fullmatch(_OTHERS, plain):  # others than those that the message names
         refs = refer(rest, state)
-        if not refs or not refs.sure or refs.nodes and touched <= refs.nodes:
-            return bool(refs) and refs.sure
-        parts = refs.nodes - {disk.path for disk in state.disks}
-        return (
-            not parts and {path for node in touched for path in disks_of(after, node)} <= refs.disks
-        )
+        disks = {disk.path for disk in candidates(state)}
+        if not refs or not refs.sure:
+            return False
+        if refs.nodes - disks:
+            return touched <= refs.nodes
+        if "part" in plain or len(disks) < 2:
+            return False  # partitions of the disk that is named whole
+        return {path for node in touched for path in disks_of(after, node)} <= refs.disks
     meant = _meant(plain, state, touched)
     return bool(meant) and not meant & touched
 
@@ -182,16 +185,6 @@ def _stays(
 def _deeds(clauses: Sequence[str]) -> list[str]:
     """The clauses that ask for a deed."""
     return [clause for clause in clauses if say.destroys(wish.requests(clause))]
-
-
-def _kind(node: str, state: SystemState) -> str:
-    """The file system that is known on a disk or partition; "" where none is."""
-    for disk in state.disks:
-        signatures = {disk.partition_path(part.number): part.signature for part in disk.partitions}
-        signature = disk.signature if disk.path == node else signatures.get(node)
-        if signature:
-            return signature.kind
-    return ""
 
 
 def _plain(part: str) -> str:
@@ -227,13 +220,7 @@ def _touched(state: SystemState, outcome: Outcome) -> frozenset[str]:
     nodes = {
         event.device for event in outcome.events if event.kind in _CHANGES and event.device
     } | (set(state.devices()) - set(outcome.state.devices()))
-    whole = {event.device for event in outcome.events if event.kind == "table" and event.device}
-    return frozenset(nodes) | _reach(frozenset(nodes) | frozenset(whole), state)
-
-
-def _reach(nodes: frozenset[str], state: SystemState) -> frozenset[str]:
-    """Nodes, and the partitions of those that are disks."""
-    return nodes | frozenset(
+    return frozenset(nodes).union(
         disk.partition_path(part.number)
         for disk in state.disks
         if disk.path in nodes

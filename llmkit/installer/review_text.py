@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer import size as sizes
+from llmkit.installer.devices import signature
 from llmkit.installer.explain import explain
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of, presence
+from llmkit.installer.plan import ROOT_KINDS
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_loss import losses
 from llmkit.installer.review_refer import named
@@ -35,7 +37,6 @@ _NONE = re.compile(
 _SIZED = re.compile(r"(/dev/[a-z]\w+) \((\d{1,6}(?:\.\d{1,6})?[KMGTP])\b")
 
 _NO_FILES = re.compile(r"(?<!new )(/dev/[\w/-]*\w) (?:still )?has no file ?system\b", re.IGNORECASE)
-_NEW = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
 _MOUNTED = re.compile(  # not "once /dev/sda2 is mounted", which says nothing of now
     r"(?<!once )(?<!when )(?<!next )(?<!then )(?<!until )(?<!after )(?<!if )(?<!that )"
     r"(?<!whether )(?<!unless )(?<!where )"
@@ -99,21 +100,11 @@ def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str)
         if own and not like(float(sizes.parse(size)), own[0]):
             return f"{path} has another size than {size}"
     for path in _NO_FILES.findall(text):
-        kind = _kind(state, path)
-        if kind in _NEW:  # what stood there before a new table may be left over, and is not meant
-            return f"{path} has a file system, {kind}"
+        held = signature(state, path)
+        # another kind may be left over from before a new table, and is not meant
+        if held and held.kind in ROOT_KINDS:
+            return f"{path} has a file system, {held.kind}"
     for path, target in _MOUNTED.findall(text):
         if not any(mount.source == path and mount.target == target for mount in state.mounts):
             return f"{path} is not mounted at {target}"
-    return ""
-
-
-def _kind(state: SystemState, path: str) -> str:
-    """The file system that is known on a disk or partition; "" where none is."""
-    for disk in state.disks:
-        if disk.path == path and disk.signature:
-            return disk.signature.kind
-        for part in disk.partitions:
-            if disk.partition_path(part.number) == path and part.signature:
-                return part.signature.kind
     return ""
