@@ -17,6 +17,7 @@ nox.options.error_on_external_run = True
 
 HERE = Path(__file__).parent
 CONSTRAINTS = str(HERE / "constraints.txt")
+TESTED = ".[dev,train,serve,joblib,optuna,anthropic,openai]"
 # Python compiles what it imports: a small part of what is installed, which takes a minute to compile.
 PIP = ["--quiet", "--disable-pip-version-check", "--no-compile"]
 
@@ -49,7 +50,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
-    install(session, "-e", ".[dev,train,serve,joblib,optuna,anthropic,openai]")
+    install(session, "-e", TESTED)
     install_default_model(session)
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
 
@@ -65,9 +66,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy over the package."""
-    install(session, "-e", ".[dev,train,serve,anthropic,openai]")
-    session.run("mypy", *(session.posargs or ["llmkit"]))
+    """mypy over the package; in the tests session's environment where there is one."""
+    python = Path(session.virtualenv.location).parent / "tests" / "bin" / "python"
+    if not python.exists():
+        python = Path(session.virtualenv.location) / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", *PIP, "--constraint", CONSTRAINTS]
+    session.run(*pip, "-e", TESTED, external=True, silent=True)
+    session.run(str(python), "-m", "mypy", *(session.posargs or ["llmkit"]), external=True)
 
 
 @nox.session(default=False)

@@ -102,7 +102,7 @@ def _patterns(sources: tuple[str, ...]) -> list[re.Pattern[str]]:
 
 @cache
 def trained() -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
-    """All that is said in the conversations, on every ninth kind of machine; and as patterns."""
+    """All that is said in the conversations, on every thirty-first kind of machine; and as patterns."""
     talks: list[Conversation] = load_conversations(find_toolkit().data / "conversations")[0]
     config = augment_support.config()
     said: set[str] = set()
@@ -112,7 +112,7 @@ def trained() -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
             said |= {normal(source) for source in (*turn.user, *turn.text) if "{" not in source}
             patterns += _patterns((*turn.user, *turn.text))
         scenarios = DOMAIN.every_scenario(config, talk.when, talk.start)
-        for scenario in islice(scenarios, 0, None, 9):
+        for scenario in islice(scenarios, 0, None, 31):
             for planned in plan(talk, scenario, DOMAIN).turns:
                 said |= {normal(wording.text) for wording in planned.wordings}
                 said |= {normal(text) for text in planned.history}

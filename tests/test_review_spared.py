@@ -49,6 +49,9 @@ PASSES = [
     (FULL, "wipe sda2 and keep the esp", "wipefs -a /dev/sda2"),
     (TWO, "partition sda leave the others", ZAP.format("sda")),
     (TWO, "wipe sda, don't format", "wipefs -a /dev/sda"),
+    (TWO, "wipe sda, leave the rest", ZAP.format("sda")),
+    (TWO, "erase sda and make an efi and a root, leave the other disk", ZAP.format("sda")),
+    (FULL, "wipe the root partition of sda, leave the rest", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "erase sda and partition it, I don't need what's on it", ZAP.format("sda")),
     (FULL, "partition sda, I have no use for windows any more", ZAP.format("sda")),
 ]  # fmt: skip
@@ -73,6 +76,13 @@ ASKS = [
     (FULL, "partition sda, root later", "mkfs.fat -F32 /dev/sda1"),
     (FULL, "root ext4 is fine, esp later", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "I still need sda2 formatted data", "mkfs.ext4 -F /dev/sda2"),
+    # the rest of the disk
+    (FULL, "format the root on sda, leave the rest", ZAP.format("sda")),
+    (FULL, "erase only root on sda, keep the rest", "wipefs -a /dev/sda"),
+    (FULL, "format the second one on sda, leave the others", "mkfs.fat -F32 /dev/sda1"),
+    (FULL, "erase the ext4 on sda, leave the rest", ZAP.format("sda")),
+    (FULL, "erase windows on sda, leave the rest", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "reformat / on sda, leave the rest as it is", ZAP.format("sda")),
     # found by a reader who was asked to get a wrong line through
     (FULL, "erase sda, not the ext4", "mkfs.xfs -f /dev/sda2"),
     (FULL, "erase sda, not ext4", "mkfs.xfs -f /dev/sda2"),

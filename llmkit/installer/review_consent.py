@@ -191,6 +191,8 @@ class Talk:
             return Consent.ask
         if self._contradicts(kept, refs) or self._more_than_one_part(kept, nodes):
             return Consent.ask
+        if scope.leaves_the_rest(self.said) and not nodes <= refs.nodes:
+            return Consent.ask
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
         if self._of_another(kept, need, nodes):
@@ -369,6 +371,8 @@ class Talk:
         if self._asks_for_more(refs, need):
             return Consent.ask
         if self._of_another(kept, need, made):
+            return Consent.ask
+        if (table or len(made) > 1) and scope.leaves_the_rest(self.said):
             return Consent.ask
         if refs and refs.sure:
             fits = need <= refs.disks and self._parts_fit(refs, made)

@@ -74,6 +74,20 @@ _ONE_OF_THEM = re.compile(
     r"\b(?:delete|remove|uninstall|get rid of|drop)(?: \w+){0,2} "
     r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
 )
+_REST = re.compile(  # what else there is, and not another disk
+    r"\b(?:leave|keep|spare|skip|not|don't|do not|never|without) (?:\w+ ){0,2}"
+    r"(?:the )?(?:others?|other (?:ones?|parts?|partitions?)|rest)\b(?! (?:of the )?(?:disks?|drives?)\b)"
+)
+_OF_A_DISK = re.compile(  # what is one thing of several on a disk
+    r"\b(?:root|efi|esp|boot|home|swap|windows|win ?\d+|part(?:ition)?|ntfs|linux|ubuntu|debian|fedora|mint|"
+    r"the (?:ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?))\b(?! (?:disk|drive)\b)|(?<!\S)/(?!\S)|"
+    r"\b(?:one|number \w+|first|second|third|last|system) (?:on|of|from|in) (?:the )?(?:/dev/)?"
+    r"(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)\b"
+)
+_MADE = re.compile(  # it is to be made
+    r"\b(?:mak\w+|creat\w+|new|into|with|install\w*|partition(?:ing)? (?!(?:number|no|#|\d))|set ?up)\b|"
+    r"\d ?[gmt](?:i?b)?\b"
+)
 _CORRECTION = re.compile(r"\b(?:i mean(?:t)?|or rather|correction|scratch that)\b[ ,:.]*")
 _KIND_ALONE = re.compile(
     r"(?:as |to |use |make it )?(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs)(?: please| pls)?[ .!]*"
@@ -214,6 +228,14 @@ def less_than_a_disk(text: str) -> bool:
 def parts_only(text: str, lost: int) -> bool:
     """Whether a text wants one partition gone, and `lost` of them are more."""
     return lost > 1 and _ONE_OF_THEM.search(say.folded(text)) is not None
+
+
+def leaves_the_rest(text: str) -> bool:
+    """Whether a text wants one thing on a disk gone, and the rest of it left: `format the root on sda, leave
+    the rest`."""
+    plain = say.folded(text)
+    rest = _REST.search(plain)
+    return bool(rest and _OF_A_DISK.search(plain) and not _MADE.search(plain))
 
 
 def after_correction(text: str) -> str:
