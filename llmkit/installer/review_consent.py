@@ -20,6 +20,7 @@ from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
+from llmkit.installer.review_described import answered, described
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import (
@@ -193,6 +194,8 @@ class Talk:
             return Consent.ask
         if scope.leaves_the_rest(self.said) and not nodes <= refs.nodes:
             return Consent.ask
+        if self._not_described(kept, nodes, lost=True):
+            return Consent.ask
         if refs and not self._fits(refs, need, nodes):
             return Consent.ask if refs.sure else Consent.which
         if self._of_another(kept, need, nodes):
@@ -320,6 +323,23 @@ class Talk:
         paths = {disk.partition_path(number) for disk in candidates(self.state)}
         return not nodes <= paths
 
+    def _not_described(self, kept: str, nodes: set[str], *, lost: bool) -> bool:
+        """Whether the message describes what is to go, and something else would, or more."""
+        plan = self.plan()
+        before = [turn.text for turn in self.turns if turn.user][-1:]
+        yes = plan and say.agrees(kept) and scope.plain_yes(self.said, self._names())
+        for found in (
+            None if yes else described(kept, self.state),  # "yes, windows can go" of the plan
+            answered(kept, plan, before[0], self.state) if plan and before else None,
+        ):
+            if found is None or not (
+                found[0] or lost
+            ):  # a context may not tell what a new one is for
+                continue
+            if not (nodes <= found[0] and len(nodes) <= found[1]):
+                return True
+        return False
+
     def _of_another(self, kept: str, need: set[str], nodes: set[str]) -> bool:
         """Whether the clauses with a deed name other disks or partitions than those that lose something,
         or a correction does."""
@@ -373,6 +393,8 @@ class Talk:
         if self._of_another(kept, need, made):
             return Consent.ask
         if (table or len(made) > 1) and scope.leaves_the_rest(self.said):
+            return Consent.ask
+        if not files and self._not_described(kept, made - efi(self.state, blank=True), lost=False):
             return Consent.ask
         if refs and refs.sure:
             fits = need <= refs.disks and self._parts_fit(refs, made)

@@ -18,9 +18,10 @@ from llmkit.installer.explain_words import listed
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_described import roles
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import Refs, candidates, efi, named, refer
-from llmkit.installer.review_step import kept, kinds, roles
+from llmkit.installer.review_step import kept, kinds
 
 _MORE = re.compile(  # words that may mean other partitions
     r"\b(?:all|both|esp|efi|boot|rest|every\w*|and|three|two|swap|also|then|plus|home|them|with|anything|"

@@ -14,12 +14,12 @@ from llmkit.installer import review_scope as scope
 from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.assistant_meant import named as devices
-from llmkit.installer.effects.gpt import guid
 from llmkit.installer.guard_names import presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_described import SWAP, roles
 from llmkit.installer.review_loss import all_new, fresh
-from llmkit.installer.review_refer import EFI, candidates, efi
+from llmkit.installer.review_refer import efi
 from llmkit.installer.state import SystemState
 
 _KIND = re.compile(r"(?<![\w.-])(?:mkfs\.)?(ext[234]|btrfs|xfs|f2fs|jfs|ntfs|exfat)(?![\w-]|\.\w)")
@@ -40,9 +40,6 @@ _ELSEWHERE = re.compile(  # a kind of what was there before, or is somewhere els
     r"\b(?:i|we|it|that|this|one|disk) (?:had|was|were|used to)\b|"
     r"\bmy (?:\w+ )?(?:data|backups?|files|photos|stick|laptop|server) (?:is|are)\b(?! to\b)"
 )
-_HOME = guid("8302")
-_SWAP = (guid("8200"), "82")
-_NO_DATA = frozenset((*EFI, *_SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
 _SIZE = re.compile(r"(?<![\w.+:-])\+?(\d+(?:[.,]\d+)?) ?([gmt])(?:i?b|igs?)?(?![\w])")
 _PIECE = re.compile(r"[;:\n+&]|[.,](?=\s|$)|\b(?:and|then|but|with|plus)\b")
 _ABOUT = re.compile(  # sizes that are none of a partition, or no more than a bound
@@ -137,7 +134,7 @@ def _other_sizes(talk: Talk, outcome: Outcome) -> bool:
     if len(disks) != 1:
         return False
     text = kept(talk.said)
-    swap = any(part.type in _SWAP for part in disks[0].partitions)
+    swap = any(part.type in SWAP for part in disks[0].partitions)
     if _SWAP_PART.search(say.folded(text)) and not swap:
         return True
     made = {
@@ -225,24 +222,4 @@ def placed(text: str) -> dict[str, str]:
         if said["place"] in found:
             return {}
         found[said["place"]] = said["kind"]
-    return found
-
-
-def roles(state: SystemState) -> dict[str, str]:
-    """Which partitions are for the system, and which for homes: by type, else by their order."""
-    found: dict[str, str] = {}
-    for disk in candidates(state):
-        for part in disk.partitions:
-            if part.type in EFI or part.type in _SWAP:
-                found[disk.partition_path(part.number)] = "efi" if part.type in EFI else "swap"
-        data = [part for part in disk.partitions if part.type not in _NO_DATA]
-        homes = [part for part in data if part.type == _HOME]
-        roots = [part for part in data if part.type != _HOME]
-        if len(homes) == 1 and len(roots) == 1 or len(data) == 2 and not homes:
-            first = roots[0]
-            rest = homes or [roots[1]]
-            found[disk.partition_path(first.number)] = "root"
-            found[disk.partition_path(rest[0].number)] = "home"
-        elif len(data) == 1 and roots:
-            found[disk.partition_path(roots[0].number)] = "root"
     return found
