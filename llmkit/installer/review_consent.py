@@ -20,7 +20,7 @@ from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_described import answered, described
+from llmkit.installer.review_described import answered, described, may_go
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import (
@@ -327,9 +327,9 @@ class Talk:
         """Whether the message describes what is to go, and something else would, or more."""
         plan = self.plan()
         before = [turn.text for turn in self.turns if turn.user][-1:]
-        yes = plan and say.agrees(kept) and scope.plain_yes(self.said, self._names())
+        told = may_go(kept) if plan and say.agrees(kept) else kept
         for found in (
-            None if yes else described(kept, self.state),  # "yes, windows can go" of the plan
+            described(told, self.state),
             answered(kept, plan, before[0], self.state) if plan and before else None,
         ):
             if found is None or not (

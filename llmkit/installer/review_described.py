@@ -64,11 +64,14 @@ _BY_ROLE = re.compile(
     rf"(?: (?:{_PART})\b)?(?! (?:is|account|user|login|password|pw|dir\w*|folder|disk|drive)\b)"
     rf"(?!s)|(?<!\S)(/)(?!\S))"
 )
+_MAY_GO = (
+    r"\b(windows|win ?\d+) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
+)
 _OS = re.compile(
     r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|format|get rid of|install over|clear|purg)"
     r"(?:e|ing)? (?:the |my |our |this |that |all |of |only |just |old |existing |installed |current )*"
     rf"(windows|win ?\d+|{_DISTROS}|other (?:os|system))\b(?!'s| (?:disk|drive|part|volume))|"
-    r"\b(windows|win ?\d+) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
+    rf"{_MAY_GO}"
 )
 _ITS = re.compile(r"\b(?:its|that|this|their) (?:old |own )?part(?:ition)?\b(?! table)")
 _ALONE = re.compile(  # what may stand around it in a clause without a deed
@@ -123,6 +126,11 @@ def described(text: str, state: SystemState) -> tuple[frozenset[str], int] | Non
     if not count or whole and not alone:
         return None
     return frozenset(fits), 1 if _ITS.search(say.folded(text)) else count
+
+
+def may_go(text: str) -> str:
+    """A yes to a plan without what only says that it does no harm: `yes, windows can go`."""
+    return re.sub(_MAY_GO, " ", say.folded(text))
 
 
 def answered(
