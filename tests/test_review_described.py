@@ -66,7 +66,11 @@ TOLD = [
     (DUAL, ("what of the third partition", "It holds ext4. Shall I format it?", "yes"), "3"),
     (TWO, ("format a partition", "Which one, /dev/sda1 or /dev/sda2?", "the second one"), "2"),
     (TWO, ("erase a partition of sda", "Which one?", "number 2"), "2"),
+    (DUAL, ("back up my files then wipe sda",), ""),
+    (DUAL, ("please backup everything and erase sda",), ""),
     # the disk is meant
+    (DUAL, ("everything is backed up, wipe sda",), "all empty both 1 2 3 4"),
+    (DUAL, ("I have a backup of everything, erase sda",), "all empty both 1 2 3 4"),
     (DUAL, ("erase the windows disk",), "all empty both 1 2 3 4"),
     (DUAL, ("format the whole disk sda",), "all empty both 1 2 3 4"),
     (DUAL, ("nuke windows and everything else on sda",), "all empty both 1 2 3 4"),

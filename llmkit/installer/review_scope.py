@@ -51,6 +51,8 @@ _HEDGES = re.compile(
     r"(?:the |a |an |your )?(?:commands?|lines?|instructions?)\b|"
     r"\b(?:write|jot) (?:it )?down\b|\b(?:it|that|this) myself\b|"
     r"(?<!have )(?<!have a )(?<!made a )(?<!got a )\bback-?up of\b|"
+    r"(?:^|\b(?:first|please|pls|then|and|to|must|should|let's|lets|you|can|could|ok)[ ,]+)back[ -]?up "
+    r"(?:the|my|our|all|everything|it|them|that|this|/|sd\w|nvme|data|files|photos|documents|home|root)\b|"
     # a judgement
     r"\b(?:would|might|could|will) be (?:a |an |very |really )*(?:bad|stupid|terrible|dumb|wrong|mistake|mad|"
     r"crazy|shame|pity|catastroph\w+|disaster)\b"
