@@ -20,7 +20,7 @@ from llmkit.installer import review_words as say
 from llmkit.installer.explain import touched
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_described import answered, described, may_go
+from llmkit.installer.review_described import answered, described, may_go, spoken_of
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import (
@@ -192,6 +192,8 @@ class Talk:
             return Consent.ask
         if self._contradicts(kept, refs) or self._more_than_one_part(kept, nodes):
             return Consent.ask
+        if scope.needed(self.said) and not self._names_alone(nodes):
+            return Consent.ask
         if scope.leaves_the_rest(self.said) and not nodes <= refs.nodes:
             return Consent.ask
         if self._not_described(kept, nodes, lost=True):
@@ -323,22 +325,28 @@ class Talk:
         paths = {disk.partition_path(number) for disk in candidates(self.state)}
         return not nodes <= paths
 
+    def _names_alone(self, nodes: set[str]) -> bool:
+        """Whether the clauses with a deed call all that is lost by name: `windows is on sda2, format sda3`."""
+        about = [named(clause, self.state) for clause in scope.deeds(self.said)]
+        return bool(about) and nodes <= frozenset().union(*about)
+
     def _not_described(self, kept: str, nodes: set[str], *, lost: bool) -> bool:
         """Whether the message describes what is to go, and something else would, or more."""
         plan = self.plan()
         before = [turn.text for turn in self.turns if turn.user][-1:]
         told = may_go(kept) if plan and say.agrees(kept) else kept
-        for found in (
+        found = [
             described(told, self.state),
             answered(kept, plan, before[0], self.state) if plan and before else None,
-        ):
-            if found is None or not (
-                found[0] or lost
-            ):  # a context may not tell what a new one is for
-                continue
-            if not (nodes <= found[0] and len(nodes) <= found[1]):
-                return True
-        return False
+        ]
+        if not plan and found == [None, None]:
+            last = [turn.text for turn in self.turns[-1:] if not (turn.ran or turn.user)]
+            found += [spoken_of(kept, text, "".join(before), self.state) for text in last]
+        return any(
+            each is not None and not (nodes <= each[0] and len(nodes) <= each[1])
+            for each in found
+            if each is None or each[0] or lost  # a context may not tell what a new one is for
+        )
 
     def _of_another(self, kept: str, need: set[str], nodes: set[str]) -> bool:
         """Whether the clauses with a deed name other disks or partitions than those that lose something,
@@ -394,7 +402,9 @@ class Talk:
             return Consent.ask
         if (table or len(made) > 1) and scope.leaves_the_rest(self.said):
             return Consent.ask
-        if not files and self._not_described(kept, made - efi(self.state, blank=True), lost=False):
+        if not files and self._not_described(
+            kept, made - efi(self.state, blank=True) or made, lost=False
+        ):
             return Consent.ask
         if refs and refs.sure:
             fits = need <= refs.disks and self._parts_fit(refs, made)
@@ -420,7 +430,7 @@ class Talk:
         """Whether nothing but the partitions that are named is formatted or removed; where none is,
         and where a disk is, any may be."""
         parts = refs.nodes - {disk.path for disk in self.state.disks}
-        made = made - efi(self.state, blank=True)  # it goes with the others
+        made = made - efi(self.state, blank=True) or made  # it goes with the others
         return len(parts) < len(refs.nodes) or not parts or made <= parts
 
     def _only_speaks(self) -> bool:

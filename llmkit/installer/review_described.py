@@ -1,6 +1,6 @@
 """Which partitions does a message describe, without their names?
 
-    described("format the windows partition of sda", state)     # frozenset({"/dev/sda1"})
+    described("format the windows partition of sda", state)     # ({"/dev/sda1"}, 1)
 
 "The ntfs partition", "the second partition of sda", "the smaller partition", "root" single out something on a
 disk: a line that empties anything else is not what was asked for, and one that empties the disk least of
@@ -10,7 +10,8 @@ all. Only a clause with a deed counts; one that makes what it speaks of does not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from llmkit.installer import review_words as say
 from llmkit.installer.effects.gpt import guid
@@ -18,147 +19,295 @@ from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_refer import EFI, candidates, efi, named
 from llmkit.installer.state import SystemState
 
+Told = tuple[frozenset[str], int]  # the partitions that fit, and how many of them are meant
+_NONE: Told = (frozenset(), 0)  # something is described, and nothing fits, or it is not known what
+
 SWAP = (guid("8200"), "82")
 _HOME = guid("8302")
 _NO_DATA = frozenset((*EFI, *SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
 _WINDOWS = frozenset({"ntfs", "BitLocker"})
-_LINUX = frozenset("ext2 ext3 ext4 btrfs xfs f2fs crypto_LUKS LVM2_member swap".split())
+_LINUX = frozenset("ext2 ext3 ext4 btrfs xfs f2fs crypto_LUKS LVM2_member".split())
+_ALL = 99  # as many as there are
+_SMALL = 2 << 30  # bytes: for the firmware, or /boot
+
 _DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
-_PART = r"part(?:ition)?|volume"
+_PART = r"(?:part(?:ition)?|volume)s?"
 _ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
-_ONE = rf"(?:(?:{_PART})\b(?!s)(?! table)|one {_ON})"  # one that is on a disk
-_THE = r"(?<!with )(?<!as )(?<!to )(?<!into )(?<!use )\b(?:the|my|that|this|your|its|only|old|existing) "
-_OLD = r"(?:(?:old|existing|big|small|current|other) )*"
-_DISTROS = "linux|ubuntu|debian|fedora|mint"
-_KIND = rf"ntfs|windows|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{_DISTROS}"
-_ORDER = {
-    "first": 0,
-    "1st": 0,
-    "second": 1,
-    "2nd": 1,
-    "third": 2,
-    "3rd": 2,
-    "fourth": 3,
-    "4th": 3,
-    "last": -1,
-}
-_COUNT = {"one": 1, "two": 2, "three": 3, "four": 4}
-_BY_KIND = re.compile(
-    rf"{_THE}{_OLD}({_KIND})\b(?! (?:disk|drive|file ?system|fs|install|system)\b)|"
-    rf"(?<!with )(?<!as )(?<!an )(?<!\ba )(?<!one )(?<!single )(?<!to )\b({_KIND}) {_ONE}"
+_ONE = rf"(?:{_PART}\b(?! table)|ones? {_ON}|ones?$)"
+_DISTROS = (
+    "linux ubuntu debian fedora mint arch manjaro opensuse suse kali centos gentoo nixos endeavouros zorin elementary"
+).replace(" ", "|")
+_KIND = rf"ntfs|windows(?: 1\d)?|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{_DISTROS}"
+_OLD = r"(?:(?:old|existing|current|other|only|just|big|small|bigger|smaller|larger|first|second|third|last) )*"
+_TAKES = (
+    r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|get rid of|clear|purg|clean|reinstall(?:ation of)?)"
+    r"(?:e|ing)?(?: out)?"
 )
-_ORDERS = "|".join(_ORDER)
+_ORDER = {
+    word: place
+    for place, words in enumerate(
+        (
+            "first 1st",
+            "second 2nd",
+            "third 3rd",
+            "fourth 4th",
+            "fifth 5th",
+            "sixth 6th",
+            "seventh 7th",
+        )
+    )
+    for word in words.split()
+} | {"last": -1}
+_COUNT = {w: n for n, w in enumerate("one two three four five six seven".split(), 1)}
+_ORDERS, _COUNTS = "|".join(_ORDER), "|".join(_COUNT)
+_BY_KIND = re.compile(
+    rf"\b(?:the|my|that|this|your|its|old|existing|all|both|these|those) {_OLD}({_KIND})(?:'s)?\b"
+    rf"(?! (?:disk|drive|ssd|hdd)\b)|"
+    rf"\b({_KIND})(?:'s?)? (?:(?:{_DISTROS}|root|home|data) )?(?:{_ONE}|(?:file ?systems?|fs|space|installs?|installation)\b)|"
+    rf"\b(?:{_PART}|ones?|space) (?:with|of|that (?:has|have|is|are|holds?)|which (?:has|is)|where|having|holding|containing|"
+    rf"for|i made for) (?:(?:the|my|an?|old) )*({_KIND})\b|"
+    rf"(?:{_TAKES}|\breformat(?= (?:swap|ntfs|luks))) ({_KIND})\b(?! (?:disk|drive|ssd|hdd|on|onto|to)\b)"
+)
 _BY_ORDER = re.compile(
-    rf"\b({_ORDERS})(?=(?:(?:,? (?:and|&)|,) (?:the )?(?:{_ORDERS}))* (?:{_ONE}|{_ON}))"
+    rf"\b({_ORDERS})(?=(?:(?:,? (?:and|&)|,) (?:the )?(?:{_ORDERS}))*(?: (?:{_KIND}|root|home))* (?:{_ONE}|{_ON}|(?:{_KIND})\b))"
 )
 _BY_NUMBER = re.compile(
-    rf"\b(?:{_PART})(?: ?(?:number|no\.?|#))? ?(\d{{1,2}}|{'|'.join(_COUNT)})\b(?! ?[gmt]i?b?\b)|"
-    rf"\b(?:number|no\.?|#) ?(\d{{1,2}}|{'|'.join(_COUNT)}),? {_ON}"
+    rf"\b{_PART}(?: ?(?:number|no\.?|#))? ?(\d{{1,2}}|{_COUNTS})\b(?! ?[gmt]i?b?\b)|"
+    rf"\b(?:number|no\.?|#) ?(\d{{1,2}}|{_COUNTS}),? {_ON}"
 )
-_BY_SIZE = re.compile(rf"\b(small|little|tini?|bigg?|larg)(?:e|y)?(?:er|est)? {_ONE}")
+_BARE_ORDER = re.compile(  # on the only disk, or the one that is named, nothing else can be meant
+    rf"\b(?:(?:the|only|just|its|that) (?:{_ORDERS})|(?:{_ORDERS}) one)(?: one)?"
+    r"(?= (?:on|of|in|with|as|please|only|too|to)\b|$)|"
+    rf"(?:\bnumber |\bno\.? ?|#)(\d{{1,2}}|{_COUNTS})\b(?! ?[gmt]i?b?\b)|"
+    r"^(?:(?:only|just|please) )*(?:(?:re)?format|wipe|erase|delete|mkfs) (?:(?:only|just) )?(\d{1,2})$"
+)
+_BY_SIZE = re.compile(
+    rf"\b(small|little|tini?|bigg?|larg|hug)(?:e|y)?(?:r|er|est|st)?(?: (?:{_KIND}|root|home))*"
+    rf" (?:{_ONE}|(?:{_KIND})\b|of (?:the|my|its|these|those|them)\b(?: two| three)?(?: (?:{_PART}|(?:{_KIND})))?)"
+)
+_BARE_SIZE = re.compile(
+    r"\bthe (small|little|tini?|bigg?|larg|hug)(?:e|y)?(?:r|er|est|st)?(?: one)?(?= (?:with|as|please|only)\b|$)"
+)
 _OF_SIZE = re.compile(
-    rf"\b(?:the|my|that|this) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)? (?:one|{_PART})\b(?!s)"
+    rf"(?:\b(?:the|my|that|this|only) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?(?: (?:one|{_PART})\b|$)|"
+    rf"\b(?:{_PART}|one) (?:with|of) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?\b)"
 )
 _BY_ROLE = re.compile(
-    rf"(?:(?<!with )(?<!as )(?<!for )(?<!to )(?<!like )\b(root|home|efi|esp|boot|(?:data|system)(?= part))"
-    rf"(?: (?:{_PART})\b)?(?! (?:is|account|user|login|password|pw|dir\w*|folder|disk|drive)\b)"
-    rf"(?!s)|(?<!\S)(/)(?!\S))"
+    rf"(?<!with )(?<!\ban )(?<!\ba )(?<!as )(?<!for )(?<!like )(?:(?<![@/\w])(root|home|u?efi|esp|boot|"
+    rf"(?:data|system|os|main|recovery)(?= part| volume| one\b))(?: {_PART}\b)?"
+    r"(?! (?:is|account|user|login|password|pw|dir\w*|folder|disk|drive|loader|menu|entr\w+|flag|order|from|into)\b)|"
+    r"(?<!\S)/(boot|home)?(?!\S))"
 )
-_MAY_GO = (
-    r"\b(windows|win ?\d+) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
-)
+_SYSTEM = rf"windows|win ?\d+|{_DISTROS}|other (?:os|system)"
+_MAY_GO = rf"\b({_SYSTEM}) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
 _OS = re.compile(
-    r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|format|get rid of|install over|clear|purg)"
-    r"(?:e|ing)? (?:the |my |our |this |that |all |of |only |just |old |existing |installed |current )*"
-    rf"(windows|win ?\d+|{_DISTROS}|other (?:os|system))\b(?!'s| (?:disk|drive|part|volume))|"
-    rf"{_MAY_GO}"
+    rf"(?:{_TAKES}|\bformat(?:ting)?|\binstall over)"
+    r" (?:(?:the|my|our|this|that|all|of|only|just|old|existing|installed|current|everything|from) )*"
+    rf"({_SYSTEM})\b(?!'s| (?:disk|drive|ssd|hdd|part|volume|one|root|home|data|file|fs))|{_MAY_GO}"
 )
-_ITS = re.compile(r"\b(?:its|that|this|their) (?:old |own )?part(?:ition)?\b(?! table)")
-_ALONE = re.compile(  # what may stand around it in a clause without a deed
-    rf"(?:(?:only|just|the|my|on|of|from|in|that|it|is|it's|its|please|one|number|no|{_PART}|{_DISK}|{_KIND}|"
-    rf"{_ORDERS}|\d{{1,2}}|and|big|small|larg|bigg)(?:er|est)?\b[ .?#]*)+"
-)
+_OS_TOO = re.compile(rf"(?:(?:the|my|also|old) )*({_SYSTEM})(?: too| as well| also)?")
 _MADE = re.compile(  # it is to be made, or it is not one
-    r"\b(?:mak\w+|creat\w+|new|into|split|lay\w*|divid\w*|add|give|each|rest|both|else|"
-    r"(?<!partition )(?<!part )(?<!number )(?:two|three)|(?:partition|part|one)s|activat\w*|active|"
-    r"(?:big|small)\w* one\b(?! (?:on|of|from|in) ))\b|"
-    r"\d ?[gmt](?:i?b)?\b(?! (?:one|part))|"
+    r"\b(?:mak\w+(?! (?:the|my|that|it|root|home)\b)|creat\w+|new(?! (?:file|fs|ext|btrfs|xfs|fat|system|linux))|split|lay\w*|"
+    r"divid\w*|add|give|each|rest|else|"
+    r"(?<!partition )(?<!part )(?<!number )(?:two|three)(?= (?:part|vol))|activat\w*|active)\b|"
+    r"(?<!the )(?<!my )(?<!that )(?<!only )(?<!with )(?<!of )\b\d+(?:[.,]\d+)? ?[gmt](?:i?b)?\b|"
     r"(?:^|\b(?:and|then|please|to|re|just|now|also) ?)(?:re)?partition(?:ing)?\b"
-    r"(?! (?:number|no\b|#|\d|one))"
+    r"(?! (?:number|no\b|#|\d|one|with|that|where|which|of|behind|after))"
 )
+_WHOLE = re.compile(  # the disk is meant
+    r"\b(?:whole|entire|full|complete(?:ly)?|all of the) (?:disk|drive|ssd|hdd|thing|machine|computer|laptop|sd\w|nvme\w+)\b|"
+    r"\beverything else\b|\b(?:and|with) everything\b|\bstart(?:ing)? (?:over|again|fresh)\b|\bfrom scratch\b|"
+    r"\b(?:eras|wip|format|reformat|clear|nuk|zap|partition|repartition|us|tak)(?:e|ing)? (?:the|this|that|my) "
+    r"(?:disk|drive|ssd|hdd|computer|laptop|machine|pc)\b"
+)
+_ELSEWHERE = re.compile(  # the partition is told by another one
+    r"\b(?:behind|after|before|next to|beside|following|(?:second|next|third) (?:to )?last|last but one)\b"
+)
+_NOT_MEANT = re.compile(
+    r"\b(?:an?|one|single|new|as|with|to)(?: (?:big|small|large|new|single|plain|normal))* $"
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:sorry|oops|ops|actually|err|er|on second thoughts?|i meant?|or rather|rather|no|nope|wait|correction)\b"
+)
+_IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
 _WHICH = re.compile(r"\b(?:which|or)\b", re.IGNORECASE)
 _A_PART = re.compile(
-    rf"\b(?:an?|one|some|which|what|single) (?:of (?:the|its|my|these) )?(?:old )?(?:{_PART})s?\b(?! table)"
+    rf"\b(?:an?|one|some|which|what|single) (?:of (?:the|its|my|these) )?(?:old )?{_PART}\b(?! table)"
 )
-_ONE_WORD = re.compile(r"\bone\b")
-_NUMBER_ALONE = re.compile(r"(?<!partition )\b(?:number |no\.? ?|#)?(\d|two|three|four)(?!\w)")
-_KIND_ALONE = re.compile(rf"^(?:the )?({_KIND})(?: one)?$")
+_ONLY = re.compile(r"\b(?:only|just|but|rather|instead)\b")
+_TOO = re.compile(r"\b(?:too|also|as well|everything|all)\b")
+_ITS = re.compile(rf"\b(?:its|that|this|their) (?:old |own )?{_PART}\b(?! table)")
+_KIND_ALONE = re.compile(rf"^(?:the |only |just )*({_KIND})(?:'s| one)?$")
+_SYSTEM_ALONE = re.compile(
+    rf"^(?:the |only |just |my |old )*(ntfs|swap|windows(?: 1\d)?|{_DISTROS})(?:'s| please| only)*$"
+)
+_NUMBER_ALONE = re.compile(
+    rf"^(?:the |only |just |number |no\.? ?|#|p(?=\d))*(\d{{1,2}}|{_COUNTS})$"
+)
+_NEUTRAL = re.compile(  # says no disk
+    rf"(?:(?:please|then|and|now|install|put|set up|reinstall|{_DISTROS}|the|new|system|os|here|instead) ?)+"
+)
+_NOUN = re.compile(
+    rf"\b(?:the|my|an?|that|this|old|{_ORDERS}|{_KIND}|root|home|efi|esp|data|big|small) {_PART}\b|"
+    rf"\b{_PART} (?:number |no\.? )?(?:\d|{_COUNTS})"
+)
+_TELLS = re.compile(  # what is, and not what is to be done
+    r"\b(?:is|are|has|holds?|there's|there is|i have|i've|i use|needs?|uses?|still)\b"
+)
+_SPECIFIES = re.compile(
+    rf"(?:\b(?:root|home|efi|esp|boot)|/)(?: (?:is|as|gets?|with|in|on))? ({_KIND})\b"
+)
+_SIZE_ALONE = re.compile(r"^(?:the |only |just |about )*(\d+(?:[.,]\d+)? ?[gmt])(?:i?b)?$")
+_ALONE = re.compile(  # what may stand around it in a clause without a deed
+    rf"(?:(?:only|just|but|the|my|on|of|from|in|that|it|is|it's|its|please|number|no|{_PART}|{_DISK}|{_KIND}|ones?|"
+    rf"{_ORDERS}|{_COUNTS}|root|home|esp|efi|\d{{1,2}}|(?:small|bigg?|larg)(?:e|er|est|r)?|\d+ ?[gmt]b?)\b['s .?#]*)+"
+)
 _SPLIT = re.compile(
     r"\b(?:and|then)\b (?=(?:then )?"
-    r"(?:format|mkfs|mount|wipe|erase|make|partition|put|set|use|delete)\w*\b)"
+    r"(?:format|mkfs|mount|wipe|erase|make|partition|put|set|use|delete|install|start|copy)\w*\b)"
+)
+_CHUNKS = re.compile(r"\s*(?:[,+&]|\band\b|\bplus\b)\s*")
+_SPELT = tuple(
+    "partition windows ubuntu debian fedora linux second third fourth swap btrfs manjaro encrypted".split()
 )
 
 
-def described(text: str, state: SystemState) -> tuple[frozenset[str], int] | None:
+def described(text: str, state: SystemState) -> Told | None:
     """The partitions that a message wants gone or formatted, where it tells them without a name: those that
-    fit, and how many of them are meant. None where it describes none, or makes a disk's layout, too."""
+    fit, and how many of them are meant. None where it describes none, or means a disk, or makes its layout."""
+    text = _spelt(text)
+    parts = _TAKEN_BACK.split(text)
+    if len(parts) > 1:
+        found = [told for part in parts if (told := _described(f"format {part}", state))]
+        if len(found) > 1:
+            return _NONE
+    return _described(text, state)
+
+
+def _described(text: str, state: SystemState) -> Told | None:
     fits: set[str] = set()
     count = 0
-    whole = alone = (
-        False  # a clause with a deed tells no partition; one without a deed is nothing but that
+    whole = alone = seen = (
+        False  # a clause with a deed tells no partition; one without is nothing but that
     )
     own = {disk.path for disk in candidates(state)}
     told = {path for node in named(text, state) for path in disks_of(state, node)} & own
+    before: list[Told] = []
     for clause in _clauses(text):
-        deed = say.destroys(clause) or _OS.search(clause)
-        bare = _ALONE.fullmatch(clause) is not None
-        if not (deed or bare):
-            continue
+        deed = _asks(clause)
+        bare = _ALONE.fullmatch(clause) is not None and not _SPECIFIES.search(clause)
         disks = {path for node in named(clause, state) for path in disks_of(state, node)} & own
-        if deed and _MADE.search(clause) or named(clause, state) - disks:
+        here = list(_told(clause, state, disks or told or own))
+        if not (deed or bare):
+            before = here or before
+            continue
+        if deed and (_MADE.search(clause) or _WHOLE.search(clause)) or named(clause, state) - disks:
             return None
-        found = list(_told(clause, state, disks or told or own))
-        whole |= not (found or bare)
-        alone |= bool(found) and bare  # "format: sda, second partition"
-        for each, most in found:
+        if not here and _IT.search(clause):
+            here = before  # "ubuntu is on the third, format it"
+        before = here or before
+        whole |= not (here or bare or _NEUTRAL.fullmatch(clause))
+        alone |= bool(here) and bare  # "format: sda, second partition"
+        for each, most in here:
+            seen = True
             fits |= each
             count += most
-    if not count or whole and not alone:
+    if not seen or whole and not alone:
         return None
-    return frozenset(fits), 1 if _ITS.search(say.folded(text)) else count
+    return frozenset(fits), min(count, 1) if _ITS.search(text) else count
 
 
-def may_go(text: str) -> str:
-    """A yes to a plan without what only says that it does no harm: `yes, windows can go`."""
-    return re.sub(_MAY_GO, " ", say.folded(text))
+def _asks(clause: str) -> bool:
+    """Whether a clause asks for a deed: `the second partition has windows` does not."""
+    if _OS.search(clause):
+        return True
+    return say.destroys(clause) and (
+        say.destroys(_NOUN.sub(" ", clause)) or not _TELLS.search(clause)
+    )
 
 
-def answered(
-    said: str, plan: str, before: str, state: SystemState
-) -> tuple[frozenset[str], int] | None:
-    """As `described`, of an answer to a question (`plan`) that is about a partition: it names several, or it
-    names none and the person's message before it (`before`) spoke of one."""
+def answered(said: str, plan: str, before: str, state: SystemState) -> Told | None:
+    """As `described`, of an answer to a question (`plan`): it names several partitions, or it names none and
+    the person's message before it (`before`) spoke of one, or it is about more than the answer wants."""
     own = {disk.path for disk in candidates(state)}
-    there = [node for node in named(plan, state) if node not in own]
-    if len(there) > 1 and _WHICH.search(plan):
+    there = sorted(named(plan, state) - own, key=lambda n: plan.find(n.removeprefix("/dev/")))
+    plain = _spelt(said)
+    which = len(there) > 1 and _WHICH.search(plan) is not None
+    if which:
         fits = frozenset(there)
-    elif not there and not named(plan, state):
+    elif not named(plan, state):
         spoken = described(f"format {before}", state)
         if not (_A_PART.search(say.folded(f"{before} {plan}")) or spoken):
             return None
         fits = spoken[0] if spoken else frozenset(_all(own, state))
+        if say.agrees(plain) and spoken:
+            return spoken
+    elif named(plan, state) & own and (
+        _ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))
+    ):
+        fits = frozenset(_all(own, state))
     else:
         return None
-    plain = _NUMBER_ALONE.sub(r"partition \1", _ONE_WORD.sub("partition", say.folded(said)))
-    plain = _KIND_ALONE.sub(r"the \1 partition", plain)
-    told = described(f"format {plain}", state)
-    if told:
-        fits &= told[0]
-    order = sorted(there, key=plan.find)
+    found = _answer(plain, there, which, state)
+    if found is None and len(there) == 1 and re.search(r"\b(?:only|just)\b.*\bpart", plain):
+        return frozenset(there), 1
+    if found is None and re.search(r"\bp\d\b", plain):
+        return None  # named in another way
+    if found is None:
+        some = which or not named(plan, state)
+        return _NONE if some and not named(said, state) else None
+    return fits & found[0], found[1]
+
+
+def _answer(plain: str, there: list[str], which: bool, state: SystemState) -> Told | None:
+    """What a short answer describes; `there`: the partitions in the order of the question."""
+    plain = re.sub(r"^(?:yes|yeah|ok|okay|sure|no|well|please|then|and)[, ]+", "", plain).strip(
+        " .!?"
+    )
+    plain = re.sub(r"[, ]+(?:please|pls|then|thanks|only|of (?:them|those|these))$", "", plain)
+    plain = _NUMBER_ALONE.sub(r"partition \1", plain)
+    plain = _SIZE_ALONE.sub(r"the \1 partition", plain)
+    if which:  # not of which kind it is to be
+        plain = _KIND_ALONE.sub(r"the \1 partition", plain)
+    plain = re.sub(r"\bone\b(?! of)", "partition", plain)
     place = re.search(rf"\b({_ORDERS})\b", plain)
+    plain = re.sub(rf"^((?:the |only |just )*(?:{_ORDERS}|\w+(?:er|est)))$", r"\1 partition", plain)
+    if plain.startswith("partition ") and there and (number := re.search(r"\d+", plain)):
+        found = described(f"format {plain}", state)
+        listed = frozenset(there[int(number[0]) - 1 :][:1])
+        return (listed & found[0] if found else listed), 1
+    found = described(f"format {plain}", state)
     if place and there:
-        fits &= frozenset(order[_ORDER[place[1]] :][:1])
-    return fits, told[1] if told else 1
+        listed = frozenset(there[_ORDER[place[1]] :][:1])
+        return (listed & found[0] if found else listed), 1
+    return found
+
+
+def may_go(text: str) -> str:
+    """A yes to a plan without what only says that it does no harm: `yes, windows can go`."""
+    plain = say.folded(text)
+    rest = re.sub(r"^(?:(?:yes|yeah|yep|ok|okay|sure)[, ]+)+", "", plain).strip(" .!")
+    bare = _ALONE.fullmatch(rest) is not None and not _SPECIFIES.search(rest)
+    if _ONLY.search(plain) or bare and not _TOO.search(plain):
+        return re.sub(_MAY_GO, " ", plain)
+    return ""
+
+
+def spoken_of(said: str, told: str, before: str, state: SystemState) -> Told | None:
+    """What "it" is in a message, where the assistant's text before it (`told`), or the person's before that,
+    is about one partition and about no disk."""
+    own = {disk.path for disk in candidates(state)}
+    plain = say.folded(said)
+    if (
+        not (_IT.search(plain) and say.destroys(plain))
+        or named(said, state)
+        or _WHOLE.search(plain)
+    ):
+        return None
+    nodes = named(told, state) or named(before, state)
+    if nodes & own or len(nodes) > 1:
+        return None
+    return (frozenset(nodes), 1) if nodes else described(f"format {before}", state)
 
 
 def _all(disks: set[str], state: SystemState) -> set[str]:
@@ -171,106 +320,245 @@ def _all(disks: set[str], state: SystemState) -> set[str]:
     }
 
 
+@lru_cache(maxsize=2048)
+def _spelt(text: str) -> str:
+    """A folded text with the words that are read here as they are spelt."""
+
+    def right(found: re.Match[str]) -> str:
+        word = found[0]
+        return next((known for known in _SPELT if len(word) > 3 and say.near(word, known)), word)
+
+    return re.sub(r"[a-z]+", right, say.folded(text)).replace(" partions", " partitions")
+
+
 def _clauses(text: str) -> Iterator[str]:
     for clause in say.clauses(text):
-        yield from (piece for piece in _SPLIT.split(clause) if piece.strip())
+        yield from (piece.strip() for piece in _SPLIT.split(clause) if piece.strip())
 
 
-def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[tuple[frozenset[str], int]]:
-    """What each way to describe partitions of these disks fits, and how many it means."""
+def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[Told]:
+    """What each of the things that a clause describes fits, on these disks, and how many are meant."""
+    systems = False
+    if _ELSEWHERE.search(clause) and re.search(_PART, clause):
+        yield _NONE
+        return
+    for found in _OS.finditer(clause):
+        systems = True
+        yield _of_system(found[1] or found[2], state, disks), _ALL
+    rest = _OS.sub(" ", clause)
+    for chunk in _CHUNKS.split(rest):
+        more = _OS_TOO.fullmatch(chunk) if systems else None
+        if more:
+            yield _of_system(more[1], state, disks), _ALL
+        elif (told := _of_chunk(chunk, clause, state, disks)) is not None:
+            yield told
+
+
+def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> Told | None:
+    """What all that a piece of a clause says of a partition fits."""
     parts = {
-        disk.partition_path(part.number): (disk, place, part)
+        disk.partition_path(part.number): (disk.path, place, part)
         for disk in candidates(state)
         if disk.path in disks
         for place, part in enumerate(disk.partitions)
     }
-    for found in _BY_KIND.finditer(clause):
-        kinds = _kinds(found[1] or found[2])
-        yield (
-            frozenset(
-                n for n, (_, _, p) in parts.items() if p.signature and p.signature.kind in kinds
-            ),
-            1,
-        )
-    for found in _BY_ORDER.finditer(clause):
-        place = _ORDER[found[1]]
-        yield (
-            frozenset(
-                n
-                for n, (d, at, _) in parts.items()
-                if at in (place, place % max(1, len(d.partitions)))
-            ),
-            1,
-        )
-    for found in _BY_NUMBER.finditer(clause):
-        word = found[1] or found[2]
-        number = _COUNT.get(word) or int(word)
-        yield frozenset(n for n, (_, _, p) in parts.items() if p.number == number), 1
-    for found in _BY_SIZE.finditer(clause):
-        small = found[1] in ("small", "little", "tin", "tini")
-        best = set()
-        for disk in candidates(state):
-            sizes = [p.size for d, _, p in parts.values() if d is disk]
-            if sizes:
-                most = min(sizes) if small else max(sizes)
-                best |= {n for n, (d, _, p) in parts.items() if d is disk and p.size == most}
-        yield frozenset(best), 1
-    for found in _OF_SIZE.finditer(clause):
-        size = float(found[1].replace(",", "."))
-        sizes = [size * base ** "mgt".index(found[2]) * base**2 for base in (1000, 1024)]
-        near = {
-            node
-            for node, (_, _, p) in parts.items()
-            if any(abs(s - p.size) <= 0.03 * p.size for s in sizes)
-        }
-        if near:
-            yield frozenset(near), 1
-    for found in _BY_ROLE.finditer(clause):
-        yield _of_role(found[1] or "root", state, frozenset(parts)), 1
-    if _ITS.search(clause) and not _OS.search(clause):
-        yield frozenset(parts), 1
-    for found in _OS.finditer(clause):
-        yield _of_system(found[1] or found[2], state, frozenset(parts)), len(parts)
-
-
-def _kinds(word: str) -> frozenset[str]:
-    if word in ("ntfs", "windows"):
-        return _WINDOWS
-    if "fat" in word:
-        return frozenset({"vfat"})
-    if word in ("luks", "encrypted"):
-        return frozenset({"crypto_LUKS"})
-    if word in ("linux", "ubuntu", "debian", "fedora", "mint"):
-        return _LINUX - {"swap"}
-    return frozenset({word})
-
-
-def _of_role(role: str, state: SystemState, parts: frozenset[str]) -> frozenset[str]:
-    esps = efi(state) & parts
-    if role in ("efi", "esp", "boot"):
-        return esps or parts
-    known = roles(state)
-    if role == "home":
-        homes = frozenset(node for node in parts if known.get(node) == "home")
-        return homes or parts - esps
-    others = _WINDOWS | {"vfat", "swap"}
-    held = _held(state)
-    return frozenset(
-        n for n in parts - esps if known.get(n) != "swap" and held.get(n, "") not in others
+    single = len(disks) == 1
+    base = set(parts)
+    narrowed = False
+    count = 1
+    for found in _BY_KIND.finditer(chunk):
+        word = found[1] or found[2] or found[3] or found[4]
+        if found[2] and _NOT_MEANT.search(chunk[: found.start(2)]):
+            continue
+        if (
+            found[3]
+            and " with " in found[0]
+            and re.fullmatch(r"ext\d|btrfs|xfs|f2fs|v?fat\d*", word)
+        ):
+            continue  # "format the root partition with xfs"
+        base &= _of_kind(word, state, parts)
+        narrowed = True
+        if re.search(
+            r"\b(?:partitions|parts|volumes|ones)\b", found[0] + chunk[found.end() :][:12]
+        ) or re.match(r"(?:all|both|these|those)\b", found[0]):
+            count = _ALL
+    found_alone = None if narrowed else _SYSTEM_ALONE.fullmatch(chunk.strip(" .!?"))
+    if found_alone:
+        base, narrowed = base & _of_kind(found_alone[1], state, parts), True
+    labelled = _labelled(chunk, parts)
+    if labelled:
+        base, narrowed = base & labelled, True
+    for found in () if labelled else _BY_ROLE.finditer(chunk):
+        role = found[1] or found[2] or "root"
+        base &= _of_role(role, state, set(parts))
+        narrowed = True
+    for found in _OF_SIZE.finditer(chunk):
+        near = _near_size(found[1] or found[3], found[2] or found[4], parts)
+        if near or single:
+            base, narrowed = base & near, True
+    size = _BY_SIZE.search(chunk) or (
+        _BARE_SIZE.search(chunk) if single and len(parts) > 1 else None
     )
+    if size and not _NOT_MEANT.search(chunk[: size.start()]):
+        small = size[1] in ("small", "little", "tin", "tini")
+        base = _extreme(base, small, parts)
+        narrowed = True
+        single_order = None
+    else:
+        single_order = _BARE_ORDER.search(chunk) if single and not narrowed else None
+    for found in _BY_ORDER.finditer(chunk):
+        base, narrowed = _at(_ORDER[found[1]], base, parts, narrowed), True
+    numbers = [found[1] or found[2] for found in _BY_NUMBER.finditer(chunk)]
+    if not narrowed and not numbers and single_order:
+        numbers = [word for word in single_order.groups() if word]
+        if not numbers:
+            place = re.search(rf"\b(?:{_ORDERS})\b", single_order[0])
+            assert place is not None
+            base, narrowed = _at(_ORDER[place[0]], base, parts, False), True
+    for word in numbers:
+        number = _COUNT.get(word) or int(word)
+        base, narrowed = {n for n in base if parts[n][2].number == number}, True
+    if not narrowed and _ITS.search(chunk):
+        narrowed = True
+    return (frozenset(base), count) if narrowed else None
 
 
-def _of_system(name: str, state: SystemState, parts: frozenset[str]) -> frozenset[str]:
+def _at(
+    place: int, base: set[str], parts: dict[str, tuple[str, int, object]], narrowed: bool
+) -> set[str]:
+    """The partition at a place: of those that are left (`narrowed`), or of each disk."""
+    found: set[str] = set()
+    for path in {disk for disk, _, _ in parts.values()}:
+        here = [node for node, (disk, _, _) in parts.items() if disk == path]
+        if narrowed:
+            here = [node for node in here if node in base]
+        if -len(here) <= place < len(here):
+            found.add(here[place])
+    return found & base
+
+
+def _extreme(base: set[str], small: bool, parts: dict[str, tuple[str, int, object]]) -> set[str]:
+    """The smallest or largest on each disk; what is for the firmware is nobody's smaller partition."""
+    found: set[str] = set()
+    for path in {disk for disk, _, _ in parts.values()}:
+        sizes = {node: int(parts[node][2].size) for node in base if parts[node][0] == path}  # type: ignore[attr-defined]
+        sizes = {node: size for node, size in sizes.items() if size > _SMALL} or sizes
+        if sizes:
+            most = (min if small else max)(sizes.values())
+            found |= {node for node, size in sizes.items() if size == most}
+    return found
+
+
+def _labelled(chunk: str, parts: dict[str, tuple[str, int, object]]) -> set[str]:
+    """The partitions whose label a piece quotes, or calls one by."""
+    found = set()
+    for node, (_, _, part) in parts.items():
+        held = part.signature  # type: ignore[attr-defined]
+        label = re.escape(held.label.lower()) if held and len(held.label) > 2 else ""
+        if label and re.search(rf"[\"'“]{label}[\"'”]|\b{label} (?:one|{_PART})\b", chunk):
+            found.add(node)
+    return found
+
+
+def _near_size(number: str, unit: str, parts: dict[str, tuple[str, int, object]]) -> set[str]:
+    size = float(number.replace(",", "."))
+    sizes = [size * base ** ("mgt".index(unit) + 2) for base in (1000, 1024)]
+    return {
+        node
+        for node, (_, _, part) in parts.items()
+        if any(abs(each - int(part.size)) <= 0.03 * int(part.size) for each in sizes)  # type: ignore[attr-defined]
+    }
+
+
+def _of_kind(word: str, state: SystemState, parts: Iterable[str]) -> set[str]:
+    held = _held(state)
+    if word in ("ntfs", "windows") or word.startswith("win"):
+        kinds = _WINDOWS
+    elif "fat" in word:
+        kinds = frozenset({"vfat"})
+    elif word in ("luks", "encrypted"):
+        kinds = frozenset({"crypto_LUKS"})
+    elif word == "swap":
+        swaps = {
+            disk.partition_path(p.number)
+            for disk in candidates(state)
+            for p in disk.partitions
+            if p.type in SWAP or p.signature and p.signature.kind == "swap"
+        }
+        return swaps & set(parts)
+    elif word in _DISTROS.split("|"):
+        labelled = {
+            disk.partition_path(p.number)
+            for disk in candidates(state)
+            for p in disk.partitions
+            if p.signature and word in p.signature.label.lower()
+        } & set(parts)
+        if labelled:
+            return labelled
+        kinds = _LINUX
+    else:
+        kinds = frozenset({word})
+    return {node for node in parts if held.get(node) in kinds}
+
+
+def _of_role(role: str, state: SystemState, parts: set[str]) -> set[str]:
+    """What may be for this, by type, file system and order."""
+    esps = set(efi(state)) & parts
+    sizes = {
+        disk.partition_path(p.number): (p.size, p.type)
+        for disk in candidates(state)
+        for p in disk.partitions
+    }
+    held = _held(state)
+    strange = _WINDOWS | {"vfat", "swap"}
+    data = [
+        node
+        for node in sorted(parts, key=list(sizes).index)
+        if node not in esps and sizes[node][1] not in _NO_DATA and held.get(node, "") not in strange
+    ]
+    if role == "root" and not data:
+        data = [node for node in sizes if node in parts - esps and held.get(node) != "swap"]
+    boots = {node for node in data if sizes[node][0] <= _SMALL and len(data) > 1}
+    if role in ("efi", "esp", "uefi"):
+        return esps or parts
+    if role == "boot":
+        return esps | boots or parts
+    if role == "recovery":
+        return set()
+    data = [node for node in data if node not in boots]
+    homes = {node for node in data if sizes[node][1] == _HOME}
+    roots = [node for node in data if node not in homes]
+    disks = {node: min(disks_of(state, node), default="") for node in data}
+    firsts = {next(n for n in roots if disks[n] == path) for path in {disks[n] for n in roots}}
+    several = any(sum(disks[n] == path for n in roots) > 2 for path in set(disks.values()))
+    if not homes and not several:
+        homes = set(roots) - firsts
+    if role == "home":
+        return homes
+    if role == "data":
+        return {n for n in parts - esps if held.get(n) not in ("swap", "vfat")} - (
+            firsts if homes else set()
+        )
+    return set(roots) if several else firsts
+
+
+def _of_system(name: str, state: SystemState, disks: set[str]) -> frozenset[str]:
     """All that belongs to a system: of the disks that hold it, all but what is another one's."""
-    its, others = (_WINDOWS, _LINUX) if name.startswith("win") else (_LINUX, _WINDOWS)
+    windows = name.startswith("win")
+    its, others = (_WINDOWS, _LINUX | {"swap"}) if windows else (_LINUX, _WINDOWS)
     held = _held(state)
     found: set[str] = set()
     for disk in candidates(state):
         kinds = {node: held.get(node, "") for node in _all({disk.path}, state)}
-        if not name.startswith("other") and its & set(kinds.values()):
-            shared = {"vfat"} if others & set(kinds.values()) else set()  # both start from it
-            found |= {node for node, kind in kinds.items() if kind not in others | shared}
-    return parts & found
+        if disk.path not in disks or name.startswith("other") or not its & set(kinds.values()):
+            continue
+        # the firmware's partition is for both, and what is not known may be
+        shared = {"vfat", "swap", ""} if others & set(kinds.values()) else set()
+        mine = {node for node, kind in kinds.items() if kind not in others | shared}
+        labelled = _of_kind(name, state, mine) if not windows and name != "linux" else mine
+        several = sum(kind in its for kind in kinds.values()) > len(labelled) < len(mine)
+        found |= labelled if several else mine
+    return frozenset(found)
 
 
 def _held(state: SystemState) -> dict[str, str]:

@@ -76,6 +76,31 @@ _ONE_OF_THEM = re.compile(
     r"\b(?:delete|remove|uninstall|get rid of|drop)(?: \w+){0,2} "
     r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
 )
+_NEEDS = r"(?:needs?|uses?|using|keep|wants?|loves?|likes?|boot|start|run|play|work)"
+_NO_WISH = r"(?! (?:gone|away|off|out|erased|wiped|deleted|removed|replaced|overwritten|formatted|disk|drive))"
+_THINGS = (
+    r"(?:home|part(?:ition)? \w+|(?:first|second|third|last|windows|linux|home|ubuntu|data|root) "
+    r"(?:part(?:ition)?|one))"
+)
+_NO_NEED = re.compile(
+    r"\b(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none)\b"
+)
+_NEEDED = re.compile(  # what is there has its use, or its worth
+    rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NO_WISH}|"
+    rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NO_WISH}|"
+    r"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?\w+|[\w/]+\d) "
+    r"(?:works?|(?:is|are) (?:\w+ )?(?:needed|important|precious|fine|used|mine)|has (?:my|important)|"
+    r"(?:should|must|has to|needs to) (?:still )?(?:boot|stay|work|start|survive|remain))\b|"
+    r"\b(?:re-?use|mount|keep|use)\b (?:\S+ ){0,2}?(?:(?:old|existing|separate) )*home\b|"
+    r"\b(?:photos|pictures|files|data|documents|music|games|work|thesis|videos|stuff) (?:is|are|lives?|sits?) "
+    r"(?:still )?(?:on|in)\b|"
+    r"\b(?:have|got) (?:an? |my )?(?:separate|existing|old|own) home\b|"
+    r"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
+    r"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
+    r"(?:\S+\d|\bpart(?:ition)? (?:number )?\w+) (?:is|has|holds) (?:my |the )?(?:windows|home|ubuntu|data|photos)\b|"
+    r"\b(?:a|as) second (?:os|system)\b|\blinux and windows\b|\bwindows and linux\b"
+)
+_DEEDS_ON_IT = re.compile(r"\b(?:it|that|them|those|this|there|both)\b")
 _REST = re.compile(  # what else there is, and not another disk
     r"\b(?:leave|keep|spare|skip|not|don't|do not|never|without) (?:\w+ ){0,2}"
     r"(?:the )?(?:others?|other (?:ones?|parts?|partitions?)|rest)\b(?! (?:of the )?(?:disks?|drives?)\b)"
@@ -230,6 +255,18 @@ def less_than_a_disk(text: str) -> bool:
 def parts_only(text: str, lost: int) -> bool:
     """Whether a text wants one partition gone, and `lost` of them are more."""
     return lost > 1 and _ONE_OF_THEM.search(say.folded(text)) is not None
+
+
+def needed(text: str) -> bool:
+    """Whether a text says of something on a disk that it has its use: `i use windows for work`, `home is on
+    sda3`. Not where a clause with a deed is about just that: `windows is on sda2, wipe it`."""
+    kept = False
+    for clause in say.clauses(text):
+        if _NEEDED.search(clause) and not _NO_NEED.search(clause):
+            kept = True
+        elif kept and say.destroys(clause) and _DEEDS_ON_IT.search(clause):
+            return False
+    return kept
 
 
 def leaves_the_rest(text: str) -> bool:
