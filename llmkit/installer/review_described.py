@@ -242,7 +242,7 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
         fits = spoken[0] if spoken else frozenset(_all(own, state))
         if say.agrees(plain) and spoken:
             return spoken
-    elif named(plan, state) & own and (
+    elif len(named(plan, state) & own) == 1 and (
         _ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))
     ):
         fits = frozenset(_all(own, state))

@@ -83,7 +83,7 @@ _THINGS = (
     r"(?:part(?:ition)?|one))"
 )
 _NO_NEED = re.compile(
-    r"\b(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none)\b"
+    r"(?:\b|(?=n't))(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none)\b"
 )
 _NEEDED = re.compile(  # what is there has its use, or its worth
     rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NO_WISH}|"
