@@ -25,6 +25,10 @@ SIZES = SystemState.from_dict({
     }],
     "boot_mode": "uefi",
 })  # fmt: skip
+# sda1 ESP, sda2 the system, sda3 homes
+HOME = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4", "ext4", parts=3))
+# sda1 ESP, sda2 ntfs, sda3 the system, sda4 homes
+SHARED = machine(disk("sda", "Samsung SSD 870", "vfat", "ntfs", "ext4", "ext4", parts=4))
 ZAP = "sgdisk -Z /dev/sda && sgdisk -n 1:0:+512M -t 1:ef00 -n 2:0:0 -t 2:8300 /dev/sda"
 PLAN = "/dev/sda (500G) would be erased and partitioned. Shall I?"
 LINES = {
@@ -68,7 +72,63 @@ TOLD = [
     (TWO, ("erase a partition of sda", "Which one?", "number 2"), "2"),
     (DUAL, ("back up my files then wipe sda",), ""),
     (DUAL, ("please backup everything and erase sda",), ""),
+    # of several words all must fit
+    (SHARED, ("wipe the linux root partition",), "3"),
+    (SHARED, ("format the first linux partition",), "3"),
+    (SHARED, ("format home",), "4"),
+    (HOME, ("format the root partition as ext4",), "2"),
+    (HOME, ("reinstall linux", "Which partition shall I format?", "root"), "2"),
+    (HOME, ("format the fourth partition",), ""),
+    (HOME, ("wipe the second one",), "2"),
+    (SIZES, ("format the smaller of the ext4",), "1"),
+    (DUAL, ("format the second last partition",), ""),
+    (DUAL, ("format the partition behind the windows partition",), ""),
+    # other ways to tell the kind
+    (DUAL, ("reinstall ubuntu",), "3"),
+    (DUAL, ("wipe the linux partitions",), "3"),
+    (DUAL, ("make the linux partition ext4",), "3"),
+    (DUAL, ("take the linux partition and erase it",), "3"),
+    (DUAL, ("i have an old linux partition. erase it",), "3"),
+    (DUAL, ("erase ntfs and make it ext4",), "2"),
+    (DUAL, ("format the partition with ubuntu on it",), "3"),
+    (DUAL, ("format ubuntu's partition",), "3"),
+    (DUAL, ("erase the thrid partition",), "3"),
+    (DUAL, ("wipe windos partition",), "2"),
+    (DUAL, ("clean windows off this disk",), "2"),
+    (DUAL, ("windows is on the second partition, ubuntu on the third, format the ubuntu one",), ""),
+    # a partition of before
+    (DUAL, ("what is on sda3", "sda3 holds ext4.", "wipe it"), "3"),
+    (DUAL, ("what is on the third partition", "It holds ext4.", "format it"), "3"),
+    (DUAL, ("which partition has linux?", "It is sda3.", "format that one"), "3"),
+    (DUAL, ("format a partition", "Which one: sda2 (ntfs, 300G) or sda3 (ext4)?", "the 2nd"), ""),
+    (DUAL, ("format a partition", "Which partition?", "the third"), "3"),
+    (DUAL, ("install linux", PLAN, "ok but just windows"), "2"),
+    (DUAL, ("install linux", PLAN, "sure, windows only"), "2"),
+    # taken back
+    (DUAL, ("format the second partition, sorry, the third",), ""),
+    (DUAL, ("wipe the windows partition, sorry I meant the linux partition",), ""),
+    # it is still needed
+    (DUAL, ("install linux, i have windows on sda2",), ""),
+    (DUAL, ("install linux, sda2 is my windows",), ""),
+    (DUAL, ("wipe sda but i need partition 2",), ""),
+    (DUAL, ("erase sda, windows is on the second partition",), ""),
+    (DUAL, ("i still need windows, wipe sda",), ""),
+    (DUAL, ("repartition sda, i use windows for work",), ""),
+    (DUAL, ("install linux on sda, my wife uses windows",), ""),
+    (DUAL, ("install linux and i want to be able to start windows",), ""),
+    (DUAL, ("install linux as a second os",), ""),
+    (HOME, ("reinstall linux, home is on sda3",), ""),
+    (HOME, ("install linux, reuse home",), ""),
+    (HOME, ("erase the disk, my photos are on the home partition",), ""),
+    (HOME, ("wipe sda, home is precious",), ""),
+    (DUAL, ("windows is on sda2, wipe it",), "2"),
+    (DUAL, ("windows is on sda2, format sda3",), "3"),
+    (DUAL, ("erase sda, I don't need windows any more",), "all empty both 1 2 3 4"),
     # the disk is meant
+    (DUAL, ("erase windows and install linux on the whole disk",), "all empty both 1 2 3 4"),
+    (DUAL, ("wipe the disk with the windows partition",), "all empty both 1 2 3 4"),
+    (DUAL, ("install linux", PLAN, "yes, windows can go"), "all empty both 1 2 3 4"),
+    (DUAL, ("install linux", PLAN, "yes, the windows partition too"), "all empty both 1 2 3 4"),
     (DUAL, ("everything is backed up, wipe sda",), "all empty both 1 2 3 4"),
     (DUAL, ("I have a backup of everything, erase sda",), "all empty both 1 2 3 4"),
     (DUAL, ("erase the windows disk",), "all empty both 1 2 3 4"),

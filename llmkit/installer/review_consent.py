@@ -326,7 +326,7 @@ class Talk:
         return not nodes <= paths
 
     def _names_alone(self, nodes: set[str]) -> bool:
-        """Whether the clauses with a deed call all that is lost by name: `windows is on sda2, format sda3`."""
+        """Whether the clauses with a deed name all that is lost: `windows is on sda2, format sda3`."""
         about = [named(clause, self.state) for clause in scope.deeds(self.said)]
         return bool(about) and nodes <= frozenset().union(*about)
 

@@ -10,38 +10,39 @@ all. Only a clause with a deed counts; one that makes what it speaks of does not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 from llmkit.installer import review_words as say
-from llmkit.installer.effects.gpt import guid
 from llmkit.installer.guard_names import disks_of
-from llmkit.installer.review_refer import EFI, candidates, efi, named
+from llmkit.installer.review_parts import (
+    DISTROS,
+    PART,
+    at,
+    every,
+    extreme,
+    labelled,
+    of_kind,
+    of_role,
+    of_size,
+    of_system,
+)
+from llmkit.installer.review_refer import candidates, named
 from llmkit.installer.state import SystemState
 
 Told = tuple[frozenset[str], int]  # the partitions that fit, and how many of them are meant
 _NONE: Told = (frozenset(), 0)  # something is described, and nothing fits, or it is not known what
 
-SWAP = (guid("8200"), "82")
-_HOME = guid("8302")
-_NO_DATA = frozenset((*EFI, *SWAP, guid("ef02")))  # and BIOS boot: neither the system nor homes
-_WINDOWS = frozenset({"ntfs", "BitLocker"})
-_LINUX = frozenset("ext2 ext3 ext4 btrfs xfs f2fs crypto_LUKS LVM2_member".split())
 _ALL = 99  # as many as there are
-_SMALL = 2 << 30  # bytes: for the firmware, or /boot
 
 _DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
-_PART = r"(?:part(?:ition)?|volume)s?"
 _ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
-_ONE = rf"(?:{_PART}\b(?! table)|ones? {_ON}|ones?$)"
-_DISTROS = (
-    "linux ubuntu debian fedora mint arch manjaro opensuse suse kali centos gentoo nixos endeavouros zorin elementary"
-).replace(" ", "|")
-_KIND = rf"ntfs|windows(?: 1\d)?|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{_DISTROS}"
-_OLD = r"(?:(?:old|existing|current|other|only|just|big|small|bigger|smaller|larger|first|second|third|last) )*"
+_ONE = rf"(?:{PART}\b(?! table)|ones? {_ON}|ones?$)"
+_KIND = rf"ntfs|windows(?: 1\d)?|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{DISTROS}"
+_OLD = r"(?:(?:old|existing|current|other|only|just|big|small|bigger|smaller|larger|first|second|last) )*"
 _TAKES = (
-    r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|get rid of|clear|purg|clean|reinstall(?:ation of)?)"
-    r"(?:e|ing)?(?: out)?"
+    r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|get rid of|clear|purg|clean|"
+    r"reinstall(?:ation of)?)(?:e|ing)?(?: out)?"
 )
 _ORDER = {
     word: place
@@ -63,16 +64,19 @@ _ORDERS, _COUNTS = "|".join(_ORDER), "|".join(_COUNT)
 _BY_KIND = re.compile(
     rf"\b(?:the|my|that|this|your|its|old|existing|all|both|these|those) {_OLD}({_KIND})(?:'s)?\b"
     rf"(?! (?:disk|drive|ssd|hdd)\b)|"
-    rf"\b({_KIND})(?:'s?)? (?:(?:{_DISTROS}|root|home|data) )?(?:{_ONE}|(?:file ?systems?|fs|space|installs?|installation)\b)|"
-    rf"\b(?:{_PART}|ones?|space) (?:with|of|that (?:has|have|is|are|holds?)|which (?:has|is)|where|having|holding|containing|"
+    rf"\b({_KIND})(?:'s?)? (?:(?:{DISTROS}|root|home|data) )?(?:{_ONE}|(?:file ?systems?|fs|"
+    rf"space|installs?|installation)\b)|"
+    rf"\b(?:{PART}|ones?|space) (?:with|of|that (?:has|have|is|are|holds?)|which (?:has|is)|"
+    rf"where|having|holding|containing|"
     rf"for|i made for) (?:(?:the|my|an?|old) )*({_KIND})\b|"
     rf"(?:{_TAKES}|\breformat(?= (?:swap|ntfs|luks))) ({_KIND})\b(?! (?:disk|drive|ssd|hdd|on|onto|to)\b)"
 )
 _BY_ORDER = re.compile(
-    rf"\b({_ORDERS})(?=(?:(?:,? (?:and|&)|,) (?:the )?(?:{_ORDERS}))*(?: (?:{_KIND}|root|home))* (?:{_ONE}|{_ON}|(?:{_KIND})\b))"
+    rf"\b({_ORDERS})(?=(?:(?:,? (?:and|&)|,) (?:the )?(?:{_ORDERS}))*(?: (?:{_KIND}|root|"
+    rf"home))* (?:{_ONE}|{_ON}|(?:{_KIND})\b))"
 )
 _BY_NUMBER = re.compile(
-    rf"\b{_PART}(?: ?(?:number|no\.?|#))? ?(\d{{1,2}}|{_COUNTS})\b(?! ?[gmt]i?b?\b)|"
+    rf"\b{PART}(?: ?(?:number|no\.?|#))? ?(\d{{1,2}}|{_COUNTS})\b(?! ?[gmt]i?b?\b)|"
     rf"\b(?:number|no\.?|#) ?(\d{{1,2}}|{_COUNTS}),? {_ON}"
 )
 _BARE_ORDER = re.compile(  # on the only disk, or the one that is named, nothing else can be meant
@@ -83,22 +87,25 @@ _BARE_ORDER = re.compile(  # on the only disk, or the one that is named, nothing
 )
 _BY_SIZE = re.compile(
     rf"\b(small|little|tini?|bigg?|larg|hug)(?:e|y)?(?:r|er|est|st)?(?: (?:{_KIND}|root|home))*"
-    rf" (?:{_ONE}|(?:{_KIND})\b|of (?:the|my|its|these|those|them)\b(?: two| three)?(?: (?:{_PART}|(?:{_KIND})))?)"
+    rf" (?:{_ONE}|(?:{_KIND})\b|of (?:the|my|its|these|those|them)\b(?: two|"
+    rf" three)?(?: (?:{PART}|(?:{_KIND})))?)"
 )
 _BARE_SIZE = re.compile(
-    r"\bthe (small|little|tini?|bigg?|larg|hug)(?:e|y)?(?:r|er|est|st)?(?: one)?(?= (?:with|as|please|only)\b|$)"
+    r"\bthe (small|little|tini?|bigg?|larg|hug)(?:e|y)?(?:r|er|est|st)?(?: one)?(?= (?:with|"
+    r"as|please|only)\b|$)"
 )
 _OF_SIZE = re.compile(
-    rf"(?:\b(?:the|my|that|this|only) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?(?: (?:one|{_PART})\b|$)|"
-    rf"\b(?:{_PART}|one) (?:with|of) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?\b)"
+    rf"(?:\b(?:the|my|that|this|only) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?(?: (?:one|{PART})\b|$)|"
+    rf"\b(?:{PART}|one) (?:with|of) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?\b)"
 )
 _BY_ROLE = re.compile(
     rf"(?<!with )(?<!\ban )(?<!\ba )(?<!as )(?<!for )(?<!like )(?:(?<![@/\w])(root|home|u?efi|esp|boot|"
-    rf"(?:data|system|os|main|recovery)(?= part| volume| one\b))(?: {_PART}\b)?"
-    r"(?! (?:is|account|user|login|password|pw|dir\w*|folder|disk|drive|loader|menu|entr\w+|flag|order|from|into)\b)|"
+    rf"(?:data|system|os|main|recovery)(?= part| volume| one\b))(?: {PART}\b)?"
+    r"(?! (?:is|account|user|login|password|pw|dir\w*|folder|disk|drive|loader|menu|entr\w+|"
+    r"flag|order|from|into)\b)|"
     r"(?<!\S)/(boot|home)?(?!\S))"
 )
-_SYSTEM = rf"windows|win ?\d+|{_DISTROS}|other (?:os|system)"
+_SYSTEM = rf"windows|win ?\d+|{DISTROS}|other (?:os|system)"
 _MAY_GO = rf"\b({_SYSTEM}) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
 _OS = re.compile(
     rf"(?:{_TAKES}|\bformat(?:ting)?|\binstall over)"
@@ -107,7 +114,8 @@ _OS = re.compile(
 )
 _OS_TOO = re.compile(rf"(?:(?:the|my|also|old) )*({_SYSTEM})(?: too| as well| also)?")
 _MADE = re.compile(  # it is to be made, or it is not one
-    r"\b(?:mak\w+(?! (?:the|my|that|it|root|home)\b)|creat\w+|new(?! (?:file|fs|ext|btrfs|xfs|fat|system|linux))|split|lay\w*|"
+    r"\b(?:mak\w+(?! (?:the|my|that|it|root|home)\b)|creat\w+|new(?! (?:file|fs|ext|btrfs|xfs|"
+    r"fat|system|linux))|split|lay\w*|"
     r"divid\w*|add|give|each|rest|else|"
     r"(?<!partition )(?<!part )(?<!number )(?:two|three)(?= (?:part|vol))|activat\w*|active)\b|"
     r"(?<!the )(?<!my )(?<!that )(?<!only )(?<!with )(?<!of )\b\d+(?:[.,]\d+)? ?[gmt](?:i?b)?\b|"
@@ -115,9 +123,12 @@ _MADE = re.compile(  # it is to be made, or it is not one
     r"(?! (?:number|no\b|#|\d|one|with|that|where|which|of|behind|after))"
 )
 _WHOLE = re.compile(  # the disk is meant
-    r"\b(?:whole|entire|full|complete(?:ly)?|all of the) (?:disk|drive|ssd|hdd|thing|machine|computer|laptop|sd\w|nvme\w+)\b|"
-    r"\beverything else\b|\b(?:and|with) everything\b|\bstart(?:ing)? (?:over|again|fresh)\b|\bfrom scratch\b|"
-    r"\b(?:eras|wip|format|reformat|clear|nuk|zap|partition|repartition|us|tak)(?:e|ing)? (?:the|this|that|my) "
+    r"\b(?:whole|entire|full|complete(?:ly)?|all of the) (?:disk|drive|ssd|hdd|thing|machine|"
+    r"computer|laptop|sd\w|nvme\w+)\b|"
+    r"\beverything else\b|\b(?:and|with) everything\b|\bstart(?:ing)? (?:over|again|fresh)\b|"
+    r"\bfrom scratch\b|"
+    r"\b(?:eras|wip|format|reformat|clear|nuk|zap|partition|repartition|us|tak)(?:e|"
+    r"ing)? (?:the|this|that|my) "
     r"(?:disk|drive|ssd|hdd|computer|laptop|machine|pc)\b"
 )
 _ELSEWHERE = re.compile(  # the partition is told by another one
@@ -127,29 +138,32 @@ _NOT_MEANT = re.compile(
     r"\b(?:an?|one|single|new|as|with|to)(?: (?:big|small|large|new|single|plain|normal))* $"
 )
 _TAKEN_BACK = re.compile(
-    r"\b(?:sorry|oops|ops|actually|err|er|on second thoughts?|i meant?|or rather|rather|no|nope|wait|correction)\b"
+    r"\b(?:sorry|oops|ops|actually|err|er|on second thoughts?|i meant?|or rather|rather|no|"
+    r"nope|wait|correction)\b"
 )
 _IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
+_FS = re.compile(r"\b(?:ext[234]|btrfs|xfs|f2fs)\b")
+_WHICH_ONE = re.compile(rf"\b(?:(?:which|what) (?:one|{PART})|where)\b", re.IGNORECASE)
 _WHICH = re.compile(r"\b(?:which|or)\b", re.IGNORECASE)
 _A_PART = re.compile(
-    rf"\b(?:an?|one|some|which|what|single) (?:of (?:the|its|my|these) )?(?:old )?{_PART}\b(?! table)"
+    rf"\b(?:an?|one|some|which|what|single) (?:of (?:the|its|my|these) )?(?:old )?{PART}\b(?! table)"
 )
 _ONLY = re.compile(r"\b(?:only|just|but|rather|instead)\b")
 _TOO = re.compile(r"\b(?:too|also|as well|everything|all)\b")
-_ITS = re.compile(rf"\b(?:its|that|this|their) (?:old |own )?{_PART}\b(?! table)")
+_ITS = re.compile(rf"\b(?:its|that|this|their) (?:old |own )?{PART}\b(?! table)")
 _KIND_ALONE = re.compile(rf"^(?:the |only |just )*({_KIND})(?:'s| one)?$")
 _SYSTEM_ALONE = re.compile(
-    rf"^(?:the |only |just |my |old )*(ntfs|swap|windows(?: 1\d)?|{_DISTROS})(?:'s| please| only)*$"
+    rf"^(?:the |only |just |my |old )*(ntfs|swap|windows(?: 1\d)?|{DISTROS})(?:'s| please| only)*$"
 )
 _NUMBER_ALONE = re.compile(
     rf"^(?:the |only |just |number |no\.? ?|#|p(?=\d))*(\d{{1,2}}|{_COUNTS})$"
 )
 _NEUTRAL = re.compile(  # says no disk
-    rf"(?:(?:please|then|and|now|install|put|set up|reinstall|{_DISTROS}|the|new|system|os|here|instead) ?)+"
+    rf"(?:(?:please|then|and|now|install|put|set up|reinstall|{DISTROS}|the|new|system|os|here|instead) ?)+"
 )
 _NOUN = re.compile(
-    rf"\b(?:the|my|an?|that|this|old|{_ORDERS}|{_KIND}|root|home|efi|esp|data|big|small) {_PART}\b|"
-    rf"\b{_PART} (?:number |no\.? )?(?:\d|{_COUNTS})"
+    rf"\b(?:the|my|an?|that|this|old|{_ORDERS}|{_KIND}|root|home|efi|esp|data|big|small) {PART}\b|"
+    rf"\b{PART} (?:number |no\.? )?(?:\d|{_COUNTS})"
 )
 _TELLS = re.compile(  # what is, and not what is to be done
     r"\b(?:is|are|has|holds?|there's|there is|i have|i've|i use|needs?|uses?|still)\b"
@@ -159,8 +173,10 @@ _SPECIFIES = re.compile(
 )
 _SIZE_ALONE = re.compile(r"^(?:the |only |just |about )*(\d+(?:[.,]\d+)? ?[gmt])(?:i?b)?$")
 _ALONE = re.compile(  # what may stand around it in a clause without a deed
-    rf"(?:(?:only|just|but|the|my|on|of|from|in|that|it|is|it's|its|please|number|no|{_PART}|{_DISK}|{_KIND}|ones?|"
-    rf"{_ORDERS}|{_COUNTS}|root|home|esp|efi|\d{{1,2}}|(?:small|bigg?|larg)(?:e|er|est|r)?|\d+ ?[gmt]b?)\b['s .?#]*)+"
+    rf"(?:(?:only|just|but|the|my|on|of|from|in|that|it|is|it's|its|please|number|no|{PART}|"
+    rf"{_DISK}|{_KIND}|ones?|"
+    rf"{_ORDERS}|{_COUNTS}|root|home|esp|efi|\d{{1,2}}|(?:small|bigg?|larg)(?:e|er|est|r)?|"
+    rf"\d+ ?[gmt]b?)\b['s .?#]*)+"
 )
 _SPLIT = re.compile(
     r"\b(?:and|then)\b (?=(?:then )?"
@@ -174,7 +190,7 @@ _SPELT = tuple(
 
 def described(text: str, state: SystemState) -> Told | None:
     """The partitions that a message wants gone or formatted, where it tells them without a name: those that
-    fit, and how many of them are meant. None where it describes none, or means a disk, or makes its layout."""
+    fit, and how many are meant. None where it describes none, or means a disk, or makes its layout."""
     text = _spelt(text)
     parts = _TAKEN_BACK.split(text)
     if len(parts) > 1:
@@ -232,20 +248,21 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
     own = {disk.path for disk in candidates(state)}
     there = sorted(named(plan, state) - own, key=lambda n: plan.find(n.removeprefix("/dev/")))
     plain = _spelt(said)
-    which = len(there) > 1 and _WHICH.search(plan) is not None
+    kinds = set(_FS.findall(re.sub(r"\([^)]*\)", " ", plan.lower())))  # "ext4 or xfs for sda2?"
+    which = len(there) > 1 and len(kinds) < 2 and _WHICH.search(plan) is not None
     if which:
         fits = frozenset(there)
     elif not named(plan, state):
         spoken = described(f"format {before}", state)
         if not (_A_PART.search(say.folded(f"{before} {plan}")) or spoken):
             return None
-        fits = spoken[0] if spoken else frozenset(_all(own, state))
+        fits = spoken[0] if spoken else frozenset(every(own, state))
         if say.agrees(plain) and spoken:
             return spoken
     elif len(named(plan, state) & own) == 1 and (
         _ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))
     ):
-        fits = frozenset(_all(own, state))
+        fits = frozenset(every(own, state))
     else:
         return None
     found = _answer(plain, there, which, state)
@@ -254,7 +271,7 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
     if found is None and re.search(r"\bp\d\b", plain):
         return None  # named in another way
     if found is None:
-        some = which or not named(plan, state)
+        some = which or not named(plan, state) and _WHICH_ONE.search(plan) is not None
         return _NONE if some and not named(said, state) else None
     return fits & found[0], found[1]
 
@@ -310,16 +327,6 @@ def spoken_of(said: str, told: str, before: str, state: SystemState) -> Told | N
     return (frozenset(nodes), 1) if nodes else described(f"format {before}", state)
 
 
-def _all(disks: set[str], state: SystemState) -> set[str]:
-    """The partitions of these disks."""
-    return {
-        disk.partition_path(part.number)
-        for disk in candidates(state)
-        if disk.path in disks
-        for part in disk.partitions
-    }
-
-
 @lru_cache(maxsize=2048)
 def _spelt(text: str) -> str:
     """A folded text with the words that are read here as they are spelt."""
@@ -339,17 +346,17 @@ def _clauses(text: str) -> Iterator[str]:
 def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[Told]:
     """What each of the things that a clause describes fits, on these disks, and how many are meant."""
     systems = False
-    if _ELSEWHERE.search(clause) and re.search(_PART, clause):
+    if _ELSEWHERE.search(clause) and re.search(PART, clause):
         yield _NONE
         return
     for found in _OS.finditer(clause):
         systems = True
-        yield _of_system(found[1] or found[2], state, disks), _ALL
+        yield of_system(found[1] or found[2], state, disks), _ALL
     rest = _OS.sub(" ", clause)
     for chunk in _CHUNKS.split(rest):
         more = _OS_TOO.fullmatch(chunk) if systems else None
         if more:
-            yield _of_system(more[1], state, disks), _ALL
+            yield of_system(more[1], state, disks), _ALL
         elif (told := _of_chunk(chunk, clause, state, disks)) is not None:
             yield told
 
@@ -376,7 +383,13 @@ def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> T
             and re.fullmatch(r"ext\d|btrfs|xfs|f2fs|v?fat\d*", word)
         ):
             continue  # "format the root partition with xfs"
-        base &= _of_kind(word, state, parts)
+        if (
+            found[1]
+            and re.fullmatch(_SYSTEM, word)
+            and not re.match(rf" (?:{PART}|ones?|root|home|data|system)\b", chunk[found.end() :])
+        ):
+            return of_system(word, state, disks), _ALL  # "only the old windows"
+        base &= of_kind(word, state, parts)
         narrowed = True
         if re.search(
             r"\b(?:partitions|parts|volumes|ones)\b", found[0] + chunk[found.end() :][:12]
@@ -384,16 +397,16 @@ def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> T
             count = _ALL
     found_alone = None if narrowed else _SYSTEM_ALONE.fullmatch(chunk.strip(" .!?"))
     if found_alone:
-        base, narrowed = base & _of_kind(found_alone[1], state, parts), True
-    labelled = _labelled(chunk, parts)
-    if labelled:
-        base, narrowed = base & labelled, True
-    for found in () if labelled else _BY_ROLE.finditer(chunk):
+        base, narrowed = base & of_kind(found_alone[1], state, parts), True
+    of_label = labelled(chunk, parts)
+    if of_label:
+        base, narrowed = base & of_label, True
+    for found in () if of_label else _BY_ROLE.finditer(chunk):
         role = found[1] or found[2] or "root"
-        base &= _of_role(role, state, set(parts))
+        base &= of_role(role, state, set(parts))
         narrowed = True
     for found in _OF_SIZE.finditer(chunk):
-        near = _near_size(found[1] or found[3], found[2] or found[4], parts)
+        near = of_size(found[1] or found[3], found[2] or found[4], parts)
         if near or single:
             base, narrowed = base & near, True
     size = _BY_SIZE.search(chunk) or (
@@ -401,191 +414,23 @@ def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> T
     )
     if size and not _NOT_MEANT.search(chunk[: size.start()]):
         small = size[1] in ("small", "little", "tin", "tini")
-        base = _extreme(base, small, parts)
+        base = extreme(base, small, parts)
         narrowed = True
         single_order = None
     else:
         single_order = _BARE_ORDER.search(chunk) if single and not narrowed else None
     for found in _BY_ORDER.finditer(chunk):
-        base, narrowed = _at(_ORDER[found[1]], base, parts, narrowed), True
+        base, narrowed = at(_ORDER[found[1]], base, parts, narrowed), True
     numbers = [found[1] or found[2] for found in _BY_NUMBER.finditer(chunk)]
     if not narrowed and not numbers and single_order:
         numbers = [word for word in single_order.groups() if word]
         if not numbers:
             place = re.search(rf"\b(?:{_ORDERS})\b", single_order[0])
             assert place is not None
-            base, narrowed = _at(_ORDER[place[0]], base, parts, False), True
+            base, narrowed = at(_ORDER[place[0]], base, parts, False), True
     for word in numbers:
         number = _COUNT.get(word) or int(word)
         base, narrowed = {n for n in base if parts[n][2].number == number}, True
     if not narrowed and _ITS.search(chunk):
         narrowed = True
     return (frozenset(base), count) if narrowed else None
-
-
-def _at(
-    place: int, base: set[str], parts: dict[str, tuple[str, int, object]], narrowed: bool
-) -> set[str]:
-    """The partition at a place: of those that are left (`narrowed`), or of each disk."""
-    found: set[str] = set()
-    for path in {disk for disk, _, _ in parts.values()}:
-        here = [node for node, (disk, _, _) in parts.items() if disk == path]
-        if narrowed:
-            here = [node for node in here if node in base]
-        if -len(here) <= place < len(here):
-            found.add(here[place])
-    return found & base
-
-
-def _extreme(base: set[str], small: bool, parts: dict[str, tuple[str, int, object]]) -> set[str]:
-    """The smallest or largest on each disk; what is for the firmware is nobody's smaller partition."""
-    found: set[str] = set()
-    for path in {disk for disk, _, _ in parts.values()}:
-        sizes = {node: int(parts[node][2].size) for node in base if parts[node][0] == path}  # type: ignore[attr-defined]
-        sizes = {node: size for node, size in sizes.items() if size > _SMALL} or sizes
-        if sizes:
-            most = (min if small else max)(sizes.values())
-            found |= {node for node, size in sizes.items() if size == most}
-    return found
-
-
-def _labelled(chunk: str, parts: dict[str, tuple[str, int, object]]) -> set[str]:
-    """The partitions whose label a piece quotes, or calls one by."""
-    found = set()
-    for node, (_, _, part) in parts.items():
-        held = part.signature  # type: ignore[attr-defined]
-        label = re.escape(held.label.lower()) if held and len(held.label) > 2 else ""
-        if label and re.search(rf"[\"'“]{label}[\"'”]|\b{label} (?:one|{_PART})\b", chunk):
-            found.add(node)
-    return found
-
-
-def _near_size(number: str, unit: str, parts: dict[str, tuple[str, int, object]]) -> set[str]:
-    size = float(number.replace(",", "."))
-    sizes = [size * base ** ("mgt".index(unit) + 2) for base in (1000, 1024)]
-    return {
-        node
-        for node, (_, _, part) in parts.items()
-        if any(abs(each - int(part.size)) <= 0.03 * int(part.size) for each in sizes)  # type: ignore[attr-defined]
-    }
-
-
-def _of_kind(word: str, state: SystemState, parts: Iterable[str]) -> set[str]:
-    held = _held(state)
-    if word in ("ntfs", "windows") or word.startswith("win"):
-        kinds = _WINDOWS
-    elif "fat" in word:
-        kinds = frozenset({"vfat"})
-    elif word in ("luks", "encrypted"):
-        kinds = frozenset({"crypto_LUKS"})
-    elif word == "swap":
-        swaps = {
-            disk.partition_path(p.number)
-            for disk in candidates(state)
-            for p in disk.partitions
-            if p.type in SWAP or p.signature and p.signature.kind == "swap"
-        }
-        return swaps & set(parts)
-    elif word in _DISTROS.split("|"):
-        labelled = {
-            disk.partition_path(p.number)
-            for disk in candidates(state)
-            for p in disk.partitions
-            if p.signature and word in p.signature.label.lower()
-        } & set(parts)
-        if labelled:
-            return labelled
-        kinds = _LINUX
-    else:
-        kinds = frozenset({word})
-    return {node for node in parts if held.get(node) in kinds}
-
-
-def _of_role(role: str, state: SystemState, parts: set[str]) -> set[str]:
-    """What may be for this, by type, file system and order."""
-    esps = set(efi(state)) & parts
-    sizes = {
-        disk.partition_path(p.number): (p.size, p.type)
-        for disk in candidates(state)
-        for p in disk.partitions
-    }
-    held = _held(state)
-    strange = _WINDOWS | {"vfat", "swap"}
-    data = [
-        node
-        for node in sorted(parts, key=list(sizes).index)
-        if node not in esps and sizes[node][1] not in _NO_DATA and held.get(node, "") not in strange
-    ]
-    if role == "root" and not data:
-        data = [node for node in sizes if node in parts - esps and held.get(node) != "swap"]
-    boots = {node for node in data if sizes[node][0] <= _SMALL and len(data) > 1}
-    if role in ("efi", "esp", "uefi"):
-        return esps or parts
-    if role == "boot":
-        return esps | boots or parts
-    if role == "recovery":
-        return set()
-    data = [node for node in data if node not in boots]
-    homes = {node for node in data if sizes[node][1] == _HOME}
-    roots = [node for node in data if node not in homes]
-    disks = {node: min(disks_of(state, node), default="") for node in data}
-    firsts = {next(n for n in roots if disks[n] == path) for path in {disks[n] for n in roots}}
-    several = any(sum(disks[n] == path for n in roots) > 2 for path in set(disks.values()))
-    if not homes and not several:
-        homes = set(roots) - firsts
-    if role == "home":
-        return homes
-    if role == "data":
-        return {n for n in parts - esps if held.get(n) not in ("swap", "vfat")} - (
-            firsts if homes else set()
-        )
-    return set(roots) if several else firsts
-
-
-def _of_system(name: str, state: SystemState, disks: set[str]) -> frozenset[str]:
-    """All that belongs to a system: of the disks that hold it, all but what is another one's."""
-    windows = name.startswith("win")
-    its, others = (_WINDOWS, _LINUX | {"swap"}) if windows else (_LINUX, _WINDOWS)
-    held = _held(state)
-    found: set[str] = set()
-    for disk in candidates(state):
-        kinds = {node: held.get(node, "") for node in _all({disk.path}, state)}
-        if disk.path not in disks or name.startswith("other") or not its & set(kinds.values()):
-            continue
-        # the firmware's partition is for both, and what is not known may be
-        shared = {"vfat", "swap", ""} if others & set(kinds.values()) else set()
-        mine = {node for node, kind in kinds.items() if kind not in others | shared}
-        labelled = _of_kind(name, state, mine) if not windows and name != "linux" else mine
-        several = sum(kind in its for kind in kinds.values()) > len(labelled) < len(mine)
-        found |= labelled if several else mine
-    return frozenset(found)
-
-
-def _held(state: SystemState) -> dict[str, str]:
-    """The kinds of file system of all partitions that have one."""
-    return {
-        disk.partition_path(part.number): part.signature.kind
-        for disk in candidates(state)
-        for part in disk.partitions
-        if part.signature
-    }
-
-
-def roles(state: SystemState) -> dict[str, str]:
-    """Which partitions are for the system, and which for homes: by type, else by their order."""
-    found: dict[str, str] = {}
-    for disk in candidates(state):
-        for part in disk.partitions:
-            if part.type in EFI or part.type in SWAP:
-                found[disk.partition_path(part.number)] = "efi" if part.type in EFI else "swap"
-        data = [part for part in disk.partitions if part.type not in _NO_DATA]
-        homes = [part for part in data if part.type == _HOME]
-        roots = [part for part in data if part.type != _HOME]
-        if len(homes) == 1 and len(roots) == 1 or len(data) == 2 and not homes:
-            first = roots[0]
-            rest = homes or [roots[1]]
-            found[disk.partition_path(first.number)] = "root"
-            found[disk.partition_path(rest[0].number)] = "home"
-        elif len(data) == 1 and roots:
-            found[disk.partition_path(roots[0].number)] = "root"
-    return found

@@ -18,7 +18,7 @@ from llmkit.installer.explain_words import listed
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_consent import Talk
-from llmkit.installer.review_described import roles
+from llmkit.installer.review_parts import roles
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import Refs, candidates, efi, named, refer
 from llmkit.installer.review_step import kept, kinds

@@ -77,7 +77,7 @@ _ONE_OF_THEM = re.compile(
     r"(?:windows|ubuntu|debian|fedora|mint|macos|other system)\b(?!'s (?:disk|drive)| (?:disk|drive|and)\b)"
 )
 _NEEDS = r"(?:needs?|uses?|using|keep|wants?|loves?|likes?|boot|start|run|play|work)"
-_NO_WISH = r"(?! (?:gone|away|off|out|erased|wiped|deleted|removed|replaced|overwritten|formatted|disk|drive))"
+_NOT_AWAY = r"(?! (?:gone|away|off|out|erased|wiped|deleted|removed|replaced|formatted|disk|drive))"
 _THINGS = (
     r"(?:home|part(?:ition)? \w+|(?:first|second|third|last|windows|linux|home|ubuntu|data|root) "
     r"(?:part(?:ition)?|one))"
@@ -86,18 +86,21 @@ _NO_NEED = re.compile(
     r"(?:\b|(?=n't))(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none)\b"
 )
 _NEEDED = re.compile(  # what is there has its use, or its worth
-    rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NO_WISH}|"
-    rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NO_WISH}|"
+    rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NOT_AWAY}|"
+    rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NOT_AWAY}|"
     r"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?\w+|[\w/]+\d) "
     r"(?:works?|(?:is|are) (?:\w+ )?(?:needed|important|precious|fine|used|mine)|has (?:my|important)|"
     r"(?:should|must|has to|needs to) (?:still )?(?:boot|stay|work|start|survive|remain))\b|"
     r"\b(?:re-?use|mount|keep|use)\b (?:\S+ ){0,2}?(?:(?:old|existing|separate) )*home\b|"
-    r"\b(?:photos|pictures|files|data|documents|music|games|work|thesis|videos|stuff) (?:is|are|lives?|sits?) "
+    r"\b(?:photos|pictures|files|data|documents|music|games|work|thesis|videos|stuff) (?:is|"
+    r"are|lives?|sits?) "
     r"(?:still )?(?:on|in)\b|"
     r"\b(?:have|got) (?:an? |my )?(?:separate|existing|old|own) home\b|"
-    r"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
+    r"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:\S+\d|"
+    r"(?:the )?(?:\w+ )?part(?:ition)?)\b|"
     r"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
-    r"(?:\S+\d|\bpart(?:ition)? (?:number )?\w+) (?:is|has|holds) (?:my |the )?(?:windows|home|ubuntu|data|photos)\b|"
+    r"(?:\S+\d|\bpart(?:ition)? (?:number )?\w+) (?:is|has|holds) (?:my |the )?(?:windows|"
+    r"home|ubuntu|data|photos)\b|"
     r"\b(?:a|as) second (?:os|system)\b|\blinux and windows\b|\bwindows and linux\b"
 )
 _DEEDS_ON_IT = re.compile(r"\b(?:it|that|them|those|this|there|both)\b")

@@ -17,8 +17,8 @@ from llmkit.installer.assistant_meant import named as devices
 from llmkit.installer.guard_names import presence
 from llmkit.installer.interpret_types import Outcome
 from llmkit.installer.review_consent import Talk
-from llmkit.installer.review_described import SWAP, roles
 from llmkit.installer.review_loss import all_new, fresh
+from llmkit.installer.review_parts import SWAP, roles
 from llmkit.installer.review_refer import efi
 from llmkit.installer.state import SystemState
 
