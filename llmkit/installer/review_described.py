@@ -143,6 +143,7 @@ _TAKEN_BACK = re.compile(
 )
 _IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
 _FS = re.compile(r"\b(?:ext[234]|btrfs|xfs|f2fs)\b")
+_USES = re.compile(r"(?:(?:please|and|just|only) )*(?:use|take|go for)\b")
 _WHICH_ONE = re.compile(rf"\b(?:(?:which|what) (?:one|{PART})|where)\b", re.IGNORECASE)
 _WHICH = re.compile(r"\b(?:which|or)\b", re.IGNORECASE)
 _A_PART = re.compile(
@@ -194,8 +195,8 @@ def described(text: str, state: SystemState) -> Told | None:
     text = _spelt(text)
     parts = _TAKEN_BACK.split(text)
     if len(parts) > 1:
-        found = [told for part in parts if (told := _described(f"format {part}", state))]
-        if len(found) > 1:
+        told = [_described(f"format {part}", state) for part in parts]
+        if len([each for each in told if each]) > 1 or told[0] and parts[-1].strip(" ,.!?"):
             return _NONE
     return _described(text, state)
 
@@ -214,6 +215,7 @@ def _described(text: str, state: SystemState) -> Told | None:
         bare = _ALONE.fullmatch(clause) is not None and not _SPECIFIES.search(clause)
         disks = {path for node in named(clause, state) for path in disks_of(state, node)} & own
         here = list(_told(clause, state, disks or told or own))
+        deed = deed or bool(here) and _USES.match(clause) is not None
         if not (deed or bare):
             before = here or before
             continue

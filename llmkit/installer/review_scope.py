@@ -101,7 +101,8 @@ _NEEDED = re.compile(  # what is there has its use, or its worth
     r"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
     r"(?:\S+\d|\bpart(?:ition)? (?:number )?\w+) (?:is|has|holds) (?:my |the )?(?:windows|"
     r"home|ubuntu|data|photos)\b|"
-    r"\b(?:a|as) second (?:os|system)\b|\blinux and windows\b|\bwindows and linux\b"
+    r"\b(?:a|as) second (?:os|system)\b|(?<!erase )(?<!wipe )\bboth systems\b|"
+    r"\blinux (?:along ?side|beside|with|next to) windows\b|\blinux and windows\b|\bwindows and linux\b"
 )
 _DEEDS_ON_IT = re.compile(r"\b(?:it|that|them|those|this|there|both)\b")
 _REST = re.compile(  # what else there is, and not another disk
