@@ -138,7 +138,7 @@ _NOT_MEANT = re.compile(
     r"\b(?:an?|one|single|new|as|with|to)(?: (?:big|small|large|new|single|plain|normal))* $"
 )
 _TAKEN_BACK = re.compile(
-    r"\b(?:sorry|oops|ops|actually|err|er|on second thoughts?|i meant?|or rather|rather|no|"
+    r"\b(?:sorry|oops|ops|actually|err|er|on second thoughts?|i meant?|or rather|rather|no(?=,| sorry)|"
     r"nope|wait|correction)\b"
 )
 _IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
