@@ -18,6 +18,7 @@ from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_parts import (
     DISTROS,
     PART,
+    Parts,
     at,
     every,
     extreme,
@@ -34,6 +35,7 @@ Told = tuple[frozenset[str], int]  # the partitions that fit, and how many of th
 _NONE: Told = (frozenset(), 0)  # something is described, and nothing fits, or it is not known what
 
 _ALL = 99  # as many as there are
+_SYSTEM_ALL = 100  # all of a system
 
 _DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
 _ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
@@ -142,6 +144,10 @@ _TAKEN_BACK = re.compile(
     r"nope|wait|correction)\b"
 )
 _IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
+_FS_WORD = re.compile(r"ext\d|btrfs|xfs|f2fs|v?fat\d*")
+_PART_BEHIND = re.compile(rf" (?:{PART}|ones?|root|home|data|system)\b")
+_SEVERAL = re.compile(r"\b(?:partitions|parts|volumes|ones)\b")
+_EACH = re.compile(r"(?:all|both|these|those)\b")
 _FS = re.compile(r"\b(?:ext[234]|btrfs|xfs|f2fs)\b")
 _USES = re.compile(r"(?:(?:please|and|just|only) )*(?:use|take|go for)\b")
 _WHICH_ONE = re.compile(rf"\b(?:(?:which|what) (?:one|{PART})|where)\b", re.IGNORECASE)
@@ -359,11 +365,11 @@ def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[Told]:
         more = _OS_TOO.fullmatch(chunk) if systems else None
         if more:
             yield of_system(more[1], state, disks), _ALL
-        elif (told := _of_chunk(chunk, clause, state, disks)) is not None:
+        elif (told := _of_chunk(chunk, state, disks)) is not None:
             yield told
 
 
-def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> Told | None:
+def _of_chunk(chunk: str, state: SystemState, disks: set[str]) -> Told | None:
     """What all that a piece of a clause says of a partition fits."""
     parts = {
         disk.partition_path(part.number): (disk.path, place, part)
@@ -371,68 +377,77 @@ def _of_chunk(chunk: str, clause: str, state: SystemState, disks: set[str]) -> T
         if disk.path in disks
         for place, part in enumerate(disk.partitions)
     }
-    single = len(disks) == 1
-    base = set(parts)
-    narrowed = False
-    count = 1
-    for found in _BY_KIND.finditer(chunk):
-        word = found[1] or found[2] or found[3] or found[4]
-        if found[2] and _NOT_MEANT.search(chunk[: found.start(2)]):
-            continue
-        if (
-            found[3]
-            and " with " in found[0]
-            and re.fullmatch(r"ext\d|btrfs|xfs|f2fs|v?fat\d*", word)
-        ):
-            continue  # "format the root partition with xfs"
-        if (
-            found[1]
-            and re.fullmatch(_SYSTEM, word)
-            and not re.match(rf" (?:{PART}|ones?|root|home|data|system)\b", chunk[found.end() :])
-        ):
-            return of_system(word, state, disks), _ALL  # "only the old windows"
-        base &= of_kind(word, state, parts)
-        narrowed = True
-        if re.search(
-            r"\b(?:partitions|parts|volumes|ones)\b", found[0] + chunk[found.end() :][:12]
-        ) or re.match(r"(?:all|both|these|those)\b", found[0]):
-            count = _ALL
-    found_alone = None if narrowed else _SYSTEM_ALONE.fullmatch(chunk.strip(" .!?"))
-    if found_alone:
-        base, narrowed = base & of_kind(found_alone[1], state, parts), True
-    of_label = labelled(chunk, parts)
-    if of_label:
-        base, narrowed = base & of_label, True
-    for found in () if of_label else _BY_ROLE.finditer(chunk):
-        role = found[1] or found[2] or "root"
-        base &= of_role(role, state, set(parts))
-        narrowed = True
+    single = len(disks) == 1  # then "the second one" is no disk
+    kinds = _by_kind(chunk, state, parts)
+    if kinds and kinds[1] == _SYSTEM_ALL:
+        return of_system(kinds[2], state, disks), _ALL
+    base, count = (set(kinds[0]), kinds[1]) if kinds else (set(parts), 1)
+    named_ways = [labelled(chunk, parts)]
+    if not named_ways[0]:
+        roles = [found[1] or found[2] or "root" for found in _BY_ROLE.finditer(chunk)]
+        named_ways = [of_role(role, state, set(parts)) for role in roles]
     for found in _OF_SIZE.finditer(chunk):
         near = of_size(found[1] or found[3], found[2] or found[4], parts)
         if near or single:
-            base, narrowed = base & near, True
+            named_ways.append(near)
+    narrowed = kinds is not None or bool(named_ways)
+    base = base.intersection(*named_ways)
+    placed = _placed(chunk, base, parts, narrowed=narrowed, single=single)
+    if placed is not None:
+        return frozenset(placed), count
+    return (frozenset(base), count) if narrowed or _ITS.search(chunk) else None
+
+
+def _by_kind(
+    chunk: str, state: SystemState, parts: Parts
+) -> tuple[frozenset[str], int, str] | None:
+    """The partitions of the kinds that a piece names, how many are meant, and the last kind; None: it names
+    none."""
+    base = set(parts)
+    count, last = 1, ""
+    for found in _BY_KIND.finditer(chunk):
+        word = found[1] or found[2] or found[3] or found[4]
+        behind = chunk[found.end() :]
+        if found[2] and _NOT_MEANT.search(chunk[: found.start(2)]):
+            continue
+        if found[3] and " with " in found[0] and _FS_WORD.fullmatch(word):
+            continue  # "format the root partition with xfs"
+        if found[1] and re.fullmatch(_SYSTEM, word) and not _PART_BEHIND.match(behind):
+            return frozenset(), _SYSTEM_ALL, word  # "only the old windows"
+        base &= of_kind(word, state, parts)
+        last = word
+        if _SEVERAL.search(found[0] + behind[:12]) or _EACH.match(found[0]):
+            count = _ALL
+    alone = None if last else _SYSTEM_ALONE.fullmatch(chunk.strip(" .!?"))
+    if alone:
+        base, last = base & of_kind(alone[1], state, parts), alone[1]
+    return (frozenset(base), count, last) if last else None
+
+
+def _placed(
+    chunk: str, base: set[str], parts: Parts, *, narrowed: bool, single: bool
+) -> set[str] | None:
+    """Those of `base` that a piece tells by size, order or number; None where it does not."""
+    told = False
     size = _BY_SIZE.search(chunk) or (
         _BARE_SIZE.search(chunk) if single and len(parts) > 1 else None
     )
+    bare = None
     if size and not _NOT_MEANT.search(chunk[: size.start()]):
-        small = size[1] in ("small", "little", "tin", "tini")
-        base = extreme(base, small, parts)
-        narrowed = True
-        single_order = None
-    else:
-        single_order = _BARE_ORDER.search(chunk) if single and not narrowed else None
+        base = extreme(base, size[1] in ("small", "little", "tin", "tini"), parts)
+        narrowed = told = True
+    elif single and not narrowed:
+        bare = _BARE_ORDER.search(chunk)
     for found in _BY_ORDER.finditer(chunk):
-        base, narrowed = at(_ORDER[found[1]], base, parts, narrowed), True
+        base = at(_ORDER[found[1]], base, parts, narrowed)
+        narrowed = told = True
     numbers = [found[1] or found[2] for found in _BY_NUMBER.finditer(chunk)]
-    if not narrowed and not numbers and single_order:
-        numbers = [word for word in single_order.groups() if word]
-        if not numbers:
-            place = re.search(rf"\b(?:{_ORDERS})\b", single_order[0])
-            assert place is not None
-            base, narrowed = at(_ORDER[place[0]], base, parts, False), True
+    if bare and not told and not numbers:
+        numbers = [word for word in bare.groups() if word]
+        if not numbers and (place := re.search(rf"\b(?:{_ORDERS})\b", bare[0])):
+            return at(_ORDER[place[0]], base, parts, False)
     for word in numbers:
         number = _COUNT.get(word) or int(word)
-        base, narrowed = {n for n in base if parts[n][2].number == number}, True
-    if not narrowed and _ITS.search(chunk):
-        narrowed = True
-    return (frozenset(base), count) if narrowed else None
+        base = {node for node in base if parts[node][2].number == number}
+        told = True
+    return base if told else None
