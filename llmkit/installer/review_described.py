@@ -41,7 +41,7 @@ _DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
 _ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
 _ONE = rf"(?:{PART}\b(?! table)|ones? {_ON}|ones?$)"
 _KIND = rf"ntfs|windows(?: 1\d)?|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{DISTROS}"
-_OLD = r"(?:(?:old|existing|current|other|only|just|big|small|bigger|smaller|larger|first|second|last) )*"
+_OLD = r"(?:(?:old|existing|current|other|only|just|two|big|small|bigger|smaller|larger|first|second|last) )*"
 _TAKES = (
     r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|get rid of|clear|purg|clean|"
     r"reinstall(?:ation of)?)(?:e|ing)?(?: out)?"
@@ -71,7 +71,8 @@ _BY_KIND = re.compile(
     rf"\b(?:{PART}|ones?|space) (?:with|of|that (?:has|have|is|are|holds?)|which (?:has|is)|"
     rf"where|having|holding|containing|"
     rf"for|i made for) (?:(?:the|my|an?|old) )*({_KIND})\b|"
-    rf"(?:{_TAKES}|\breformat(?= (?:swap|ntfs|luks))) ({_KIND})\b(?! (?:disk|drive|ssd|hdd|on|onto|to)\b)"
+    rf"(?:{_TAKES}|\b(?:don't|dont|do not|no longer) (?:need|use|want)(?: the| my)?|"
+    rf"\breformat(?= (?:swap|ntfs|luks))) ({_KIND})\b(?! (?:disk|drive|ssd|hdd|on|onto|to)\b)"
 )
 _BY_ORDER = re.compile(
     rf"\b({_ORDERS})(?=(?:(?:,? (?:and|&)|,) (?:the )?(?:{_ORDERS}))*(?: (?:{_KIND}|root|"
@@ -97,7 +98,7 @@ _BARE_SIZE = re.compile(
     r"as|please|only)\b|$)"
 )
 _OF_SIZE = re.compile(
-    rf"(?:\b(?:the|my|that|this|only) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?(?: (?:one|{PART})\b|$)|"
+    rf"(?:\b(?:the|my|that|this|only) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?(?: (?:one|{PART}|{_KIND})\b|$)|"
     rf"\b(?:{PART}|one) (?:with|of) (\d+(?:[.,]\d+)?) ?([gmt])(?:i?b)?\b)"
 )
 _BY_ROLE = re.compile(
@@ -127,14 +128,17 @@ _MADE = re.compile(  # it is to be made, or it is not one
 _WHOLE = re.compile(  # the disk is meant
     r"\b(?:whole|entire|full|complete(?:ly)?|all of the) (?:disk|drive|ssd|hdd|thing|machine|"
     r"computer|laptop|sd\w|nvme\w+)\b|"
-    r"\beverything else\b|\b(?:and|with) everything\b|\bstart(?:ing)? (?:over|again|fresh)\b|"
+    r"\b(?:everything else|all of it)\b|\beverything on (?:(?:the|this|my) )?(?:disk|drive|"
+    r"sd\w|nvme\w+)\b(?!'s)|\b(?:and|with) everything\b|\bstart(?:ing)? (?:over|again|fresh)\b|"
     r"\bfrom scratch\b|"
     r"\b(?:eras|wip|format|reformat|clear|nuk|zap|partition|repartition|us|tak)(?:e|"
     r"ing)? (?:the|this|that|my) "
     r"(?:disk|drive|ssd|hdd|computer|laptop|machine|pc)\b"
 )
 _ELSEWHERE = re.compile(  # the partition is told by another one
-    r"\b(?:behind|after|before|next to|beside|following|(?:second|next|third) (?:to )?last|last but one)\b"
+    r"\b(?:behind|after|before|next to|beside|following|(?:second|next|third) (?:to )?last|"
+    r"last but one|between|"
+    r"(?:second|third|2nd|3rd)[ -](?:bigg?|larg|small)\w*)\b"
 )
 _NOT_MEANT = re.compile(
     r"\b(?:an?|one|single|new|as|with|to)(?: (?:big|small|large|new|single|plain|normal))* $"
@@ -150,6 +154,11 @@ _SEVERAL = re.compile(r"\b(?:partitions|parts|volumes|ones)\b")
 _EACH = re.compile(r"(?:all|both|these|those)\b")
 _FS = re.compile(r"\b(?:ext[234]|btrfs|xfs|f2fs)\b")
 _USES = re.compile(r"(?:(?:please|and|just|only) )*(?:use|take|go for)\b")
+_STAYS = re.compile(
+    r"\b(?:which|what|anything|something)\b[^.?]*\b(?:keep|kept|stay|remain|needed|survive)\b[^.?]*\?",
+    re.IGNORECASE,
+)
+_THAT = re.compile(rf"^(?:(?:only|just) )*(?:both|(?:that|the) {PART})\b")
 _WHICH_ONE = re.compile(rf"\b(?:(?:which|what) (?:one|{PART})|where)\b", re.IGNORECASE)
 _WHICH = re.compile(r"\b(?:which|or)\b", re.IGNORECASE)
 _A_PART = re.compile(
@@ -157,7 +166,7 @@ _A_PART = re.compile(
 )
 _ONLY = re.compile(r"\b(?:only|just|but|rather|instead)\b")
 _TOO = re.compile(r"\b(?:too|also|as well|everything|all)\b")
-_ITS = re.compile(rf"\b(?:its|that|this|their) (?:old |own )?{PART}\b(?! table)")
+_ITS = re.compile(r"\b(?:its|that|this) (?:old |own )?(?:part(?:ition)?|volume)\b(?! table)")
 _KIND_ALONE = re.compile(rf"^(?:the |only |just )*({_KIND})(?:'s| one)?$")
 _SYSTEM_ALONE = re.compile(
     rf"^(?:the |only |just |my |old )*(ntfs|swap|windows(?: 1\d)?|{DISTROS})(?:'s| please| only)*$"
@@ -215,19 +224,21 @@ def _described(text: str, state: SystemState) -> Told | None:
     )
     own = {disk.path for disk in candidates(state)}
     told = {path for node in named(text, state) for path in disks_of(state, node)} & own
+    if _WHOLE.search(text):
+        return None
     before: list[Told] = []
     for clause in _clauses(text):
         deed = _asks(clause)
         bare = _ALONE.fullmatch(clause) is not None and not _SPECIFIES.search(clause)
         disks = {path for node in named(clause, state) for path in disks_of(state, node)} & own
-        here = list(_told(clause, state, disks or told or own))
+        here = list(_told(clause, state, disks or told or own, deed))
         deed = deed or bool(here) and _USES.match(clause) is not None
         if not (deed or bare):
             before = here or before
             continue
-        if deed and (_MADE.search(clause) or _WHOLE.search(clause)) or named(clause, state) - disks:
+        if deed and _MADE.search(clause) or named(clause, state) - disks:
             return None
-        if not here and _IT.search(clause):
+        if before and (not here and _IT.search(clause) or _ITS.search(clause)):
             here = before  # "ubuntu is on the third, format it"
         before = here or before
         whole |= not (here or bare or _NEUTRAL.fullmatch(clause))
@@ -258,14 +269,17 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
     plain = _spelt(said)
     kinds = set(_FS.findall(re.sub(r"\([^)]*\)", " ", plan.lower())))  # "ext4 or xfs for sda2?"
     which = len(there) > 1 and len(kinds) < 2 and _WHICH.search(plan) is not None
+    if _STAYS.search(plan):
+        return _NONE  # what the answer names is to stay
     if which:
         fits = frozenset(there)
     elif not named(plan, state):
-        spoken = described(f"format {before}", state)
-        if not (_A_PART.search(say.folded(f"{before} {plan}")) or spoken):
+        spoken = described(plan, state) or described(f"format {before}", state)
+        of_parts = len(own) == 1 and len(kinds) < 2 and _WHICH_ONE.search(plan)
+        if not (_A_PART.search(say.folded(f"{before} {plan}")) or spoken or of_parts):
             return None
         fits = spoken[0] if spoken else frozenset(every(own, state))
-        if say.agrees(plain) and spoken:
+        if spoken and (say.agrees(plain) or _THAT.search(plain)):
             return spoken
     elif len(named(plan, state) & own) == 1 and (
         _ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))
@@ -351,7 +365,7 @@ def _clauses(text: str) -> Iterator[str]:
         yield from (piece.strip() for piece in _SPLIT.split(clause) if piece.strip())
 
 
-def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[Told]:
+def _told(clause: str, state: SystemState, disks: set[str], deed: bool) -> Iterator[Told]:
     """What each of the things that a clause describes fits, on these disks, and how many are meant."""
     systems = False
     if _ELSEWHERE.search(clause) and re.search(PART, clause):
@@ -365,11 +379,11 @@ def _told(clause: str, state: SystemState, disks: set[str]) -> Iterator[Told]:
         more = _OS_TOO.fullmatch(chunk) if systems else None
         if more:
             yield of_system(more[1], state, disks), _ALL
-        elif (told := _of_chunk(chunk, state, disks)) is not None:
+        elif (told := _of_chunk(chunk, state, disks, deed)) is not None:
             yield told
 
 
-def _of_chunk(chunk: str, state: SystemState, disks: set[str]) -> Told | None:
+def _of_chunk(chunk: str, state: SystemState, disks: set[str], deed: bool) -> Told | None:
     """What all that a piece of a clause says of a partition fits."""
     parts = {
         disk.partition_path(part.number): (disk.path, place, part)
@@ -378,7 +392,7 @@ def _of_chunk(chunk: str, state: SystemState, disks: set[str]) -> Told | None:
         for place, part in enumerate(disk.partitions)
     }
     single = len(disks) == 1  # then "the second one" is no disk
-    kinds = _by_kind(chunk, state, parts)
+    kinds = _by_kind(chunk, state, parts, deed)
     if kinds and kinds[1] == _SYSTEM_ALL:
         return of_system(kinds[2], state, disks), _ALL
     base, count = (set(kinds[0]), kinds[1]) if kinds else (set(parts), 1)
@@ -399,7 +413,7 @@ def _of_chunk(chunk: str, state: SystemState, disks: set[str]) -> Told | None:
 
 
 def _by_kind(
-    chunk: str, state: SystemState, parts: Parts
+    chunk: str, state: SystemState, parts: Parts, deed: bool
 ) -> tuple[frozenset[str], int, str] | None:
     """The partitions of the kinds that a piece names, how many are meant, and the last kind; None: it names
     none."""
@@ -408,8 +422,8 @@ def _by_kind(
     for found in _BY_KIND.finditer(chunk):
         word = found[1] or found[2] or found[3] or found[4]
         behind = chunk[found.end() :]
-        if found[2] and _NOT_MEANT.search(chunk[: found.start(2)]):
-            continue
+        if found[2] and deed and _NOT_MEANT.search(chunk[: found.start(2)]):
+            continue  # "there's a linux partition" is one
         if found[3] and " with " in found[0] and _FS_WORD.fullmatch(word):
             continue  # "format the root partition with xfs"
         if found[1] and re.fullmatch(_SYSTEM, word) and not _PART_BEHIND.match(behind):

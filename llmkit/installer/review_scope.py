@@ -83,9 +83,14 @@ _THINGS = (
     r"(?:part(?:ition)?|one))"
 )
 _NO_NEED = re.compile(
-    r"(?:\b|(?=n't))(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none)\b"
+    r"(?:\b|(?=n't))(?:not|n't|dont|never|no longer|no|stop|without|instead of|nobody|none|nothing)\b"
 )
 _NEEDED = re.compile(  # what is there has its use, or its worth
+    r"\bstill (?:\w+ )?(?:us(?:e|es|ed|ing)|need\w*(?! (?:its|an?|to|format\w*|fresh)\b)|"
+    r"in use)\b|\bwant (?:it|them|that) back\b|"
+    r"\b(?:is|are) (?:\w+ )?(?:important|precious|valuable|needed)\b|"
+    r"\b(?:windows|linux|ubuntu|debian|fedora|mint|arch|home|data)(?: part(?:ition)?)? "
+    r"(?:(?:must|should|has to|shall|will) )?(?:stays?|remains?|survives?)\b|"
     rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NOT_AWAY}|"
     rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NOT_AWAY}|"
     r"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?\w+|[\w/]+\d) "
