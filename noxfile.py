@@ -67,11 +67,10 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy over the package; in the tests session's environment where there is one."""
-    python = Path(session.virtualenv.location).parent / "tests" / "bin" / "python"
+    python = Path(session.bin).parents[1] / "tests" / "bin" / "python"
     if not python.exists():
-        python = Path(session.virtualenv.location) / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", *PIP, "--constraint", CONSTRAINTS]
-    session.run(*pip, "-e", TESTED, external=True, silent=True)
+        install(session, "-e", TESTED)
+        python = Path(session.bin) / "python"
     session.run(str(python), "-m", "mypy", *(session.posargs or ["llmkit"]), external=True)
 
 

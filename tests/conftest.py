@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # the workers share the cores, and torch's threads wait by spinning
+# Several workers share the cores, and torch's threads wait for each other by spinning.
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow machine must not fail a test, and a run must be repeatable.

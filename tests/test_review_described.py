@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +136,16 @@ TOLD = [
     (DUAL, ("install linux, use the ubuntu partition",), "3"),
     (DUAL, ("delete all on sda's first partition",), "1"),
     (DUAL, ("windows is on sda2, wipe it",), "2"),
+    # found by a reader of the code
+    (DUAL, ("wipe the linux swap partition",), "4"),
+    (DUAL, ("format the windows 10 partition",), "2"),
+    (DUAL, ("format partitions 3 and 4 of sda",), "34"),
+    (SHARED, ("wipe the ext4 partitions",), "34"),
+    (DUAL, ("format a partition", "Which one, /dev/sda2 or /dev/sda3?", "number two"), ""),
+    (DUAL, ("i'd like to replace windows with linux",), "2"),
+    (DUAL, ("erase sda, ext4 is fine",), "all empty both 1 2 3 4"),
+    (DUAL, ("partition sda, i need a home partition too",), "all empty both 1 2 3 4"),
+    (DUAL, ("erase the windows 10 disk",), "all empty both 1 2 3 4"),
     (DUAL, ("windows is on sda2, format sda3",), "3"),
     (DUAL, ("erase sda, I don't need windows any more",), "all empty both 1 2 3 4"),
     # the disk is meant
@@ -175,6 +187,42 @@ def test_a_disk_by_its_system() -> None:
     assert passes(TWO, ("erase the windows disk",), SDA_ZAP)
     assert not passes(TWO, ("erase the windows disk",), NVME_ZAP)
     assert NVME["name"] == "nvme0n1"
+
+
+LOCKED = SystemState.from_dict({
+    "disks": [disk("sda", "Samsung SSD 870", "vfat", "crypto_LUKS")], "boot_mode": "uefi",
+    "mappings": [{"name": "root", "kind": "crypt", "parents": ["/dev/sda2"], "size": 19 << 30}],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["format root as ext4", "format the root partition with ext4"])
+def test_an_open_container_is_its_partition(said: str) -> None:
+    assert passes(LOCKED, (said,), "mkfs.ext4 /dev/mapper/root")
+    assert not passes(LOCKED, (said,), "mkfs.ext4 -F /dev/sda1")
+
+
+def test_an_extended_partition_is_no_data() -> None:
+    parts = [
+        {"number": 1, "start": 1 << 20, "size": 50 << 30, "type": "83", "signature": {"kind": "ext4"}},
+        {"number": 2, "start": 60 << 30, "size": 300 << 30, "type": "05", "role": "extended"},
+        {"number": 5, "start": 61 << 30, "size": 100 << 30, "type": "83", "role": "logical",
+         "signature": {"kind": "ext4"}},
+    ]  # fmt: skip
+    state = SystemState.from_dict({
+        "disks": [{"name": "sda", "size": 500 << 30, "model": "WD", "table": "msdos", "partitions": parts}],
+        "boot_mode": "bios",
+    })  # fmt: skip
+    assert described("format the biggest partition", state) == (frozenset({"/dev/sda5"}), 1)
+    assert described("format root", state) == (frozenset({"/dev/sda1"}), 1)
+
+
+@pytest.mark.parametrize(
+    "piece", ["it's ", "windows 10 ", "sda one ", "/dev/sda1/", "still ", "the second "]
+)
+def test_a_long_message_takes_no_time(piece: str) -> None:
+    begun = time.process_time()
+    passes(DUAL, (piece * 400 + "zebra, wipe it",), ZAP)
+    assert time.process_time() - begun < 5
 
 
 VERBS = (

@@ -22,6 +22,7 @@ from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_described import answered, described, may_go, spoken_of
 from llmkit.installer.review_history import Turn, certain, proposed, question, turns_of
+from llmkit.installer.review_parts import below
 from llmkit.installer.review_plain import is_plain
 from llmkit.installer.review_refer import (
     NOTHING,
@@ -342,10 +343,11 @@ class Talk:
         if not plan and found == [None, None]:
             last = [turn.text for turn in self.turns[-1:] if not (turn.ran or turn.user)]
             found += [spoken_of(kept, text, "".join(before), self.state) for text in last]
+        parts = below(nodes, self.state)
         return any(
-            each is not None and not (nodes <= each[0] and len(nodes) <= each[1])
+            not (parts <= each[0] and len(parts) <= each[1])
             for each in found
-            if each is None or each[0] or lost  # a context may not tell what a new one is for
+            if each and (each[0] or lost)  # a context may not tell what a new one is for
         )
 
     def _of_another(self, kept: str, need: set[str], nodes: set[str]) -> bool:

@@ -27,6 +27,7 @@ from llmkit.installer.review_parts import (
     of_role,
     of_size,
     of_system,
+    real,
 )
 from llmkit.installer.review_refer import candidates, named
 from llmkit.installer.state import SystemState
@@ -40,7 +41,7 @@ _SYSTEM_ALL = 100  # all of a system
 _DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
 _ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
 _ONE = rf"(?:{PART}\b(?! table)|ones? {_ON}|ones?$)"
-_KIND = rf"ntfs|windows(?: 1\d)?|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{DISTROS}"
+_KIND = rf"ntfs|windows(?: 1\d)?+|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{DISTROS}"
 _OLD = r"(?:(?:old|existing|current|other|only|just|two|big|small|bigger|smaller|larger|first|second|last) )*"
 _TAKES = (
     r"\b(?:eras|wip|remov|delet|overwrit|replac|nuk|zap|destroy|get rid of|clear|purg|clean|"
@@ -108,12 +109,13 @@ _BY_ROLE = re.compile(
     r"flag|order|from|into)\b)|"
     r"(?<!\S)/(boot|home)?(?!\S))"
 )
-_SYSTEM = rf"windows|win ?\d+|{DISTROS}|other (?:os|system)"
+_SYSTEM = rf"windows(?: \d+)?+|win ?\d++|{DISTROS}|other (?:os|system)"
 _MAY_GO = rf"\b({_SYSTEM}) (?:can|may|must|shall|should|will|has to|is to) (?:all )?(?:be \w+|go)\b"
 _OS = re.compile(
     rf"(?:{_TAKES}|\bformat(?:ting)?|\binstall over)"
     r" (?:(?:the|my|our|this|that|all|of|only|just|old|existing|installed|current|everything|from) )*"
-    rf"({_SYSTEM})\b(?!'s| (?:disk|drive|ssd|hdd|part|volume|one|root|home|data|file|fs))|{_MAY_GO}"
+    rf"({_SYSTEM})\b(?!'s| (?:disk|drive|ssd|hdd|part|volume|one|root|home|data|file|fs|swap|"
+    rf"boot|u?efi|esp|recovery|system|reserved))|{_MAY_GO}"
 )
 _OS_TOO = re.compile(rf"(?:(?:the|my|also|old) )*({_SYSTEM})(?: too| as well| also)?")
 _MADE = re.compile(  # it is to be made, or it is not one
@@ -149,7 +151,9 @@ _TAKEN_BACK = re.compile(
 )
 _IT = re.compile(r"\b(?:it|that|this|there|them)\b(?! (?:part|disk|drive))")
 _FS_WORD = re.compile(r"ext\d|btrfs|xfs|f2fs|v?fat\d*")
-_PART_BEHIND = re.compile(rf" (?:{PART}|ones?|root|home|data|system)\b")
+_PART_BEHIND = re.compile(
+    rf" (?:{PART}|ones?|root|home|data|system|swap|boot|u?efi|esp|recovery)\b"
+)
 _SEVERAL = re.compile(r"\b(?:partitions|parts|volumes|ones)\b")
 _EACH = re.compile(r"(?:all|both|these|those)\b")
 _FS = re.compile(r"\b(?:ext[234]|btrfs|xfs|f2fs)\b")
@@ -189,18 +193,19 @@ _SPECIFIES = re.compile(
 )
 _SIZE_ALONE = re.compile(r"^(?:the |only |just |about )*(\d+(?:[.,]\d+)? ?[gmt])(?:i?b)?$")
 _ALONE = re.compile(  # what may stand around it in a clause without a deed
-    rf"(?:(?:only|just|but|the|my|on|of|from|in|that|it|is|it's|its|please|number|no|{PART}|"
+    rf"(?>(?:only|just|but|the|my|on|of|from|in|that|it|is|its|please|number|no|{PART}|"
     rf"{_DISK}|{_KIND}|ones?|"
     rf"{_ORDERS}|{_COUNTS}|root|home|esp|efi|\d{{1,2}}|(?:small|bigg?|larg)(?:e|er|est|r)?|"
-    rf"\d+ ?[gmt]b?)\b['s .?#]*)+"
+    rf"\d+ ?[gmt]b?)\b['s .?#]*+)++"
 )
 _SPLIT = re.compile(
     r"\b(?:and|then)\b (?=(?:then )?"
     r"(?:format|mkfs|mount|wipe|erase|make|partition|put|set|use|delete|install|start|copy)\w*\b)"
 )
+_DESCRIBES = re.compile(rf"\b(?:{_KIND}|{_ORDERS}|{_COUNTS}|root|home|efi|esp|\d+)\b")
 _CHUNKS = re.compile(r"\s*(?:[,+&]|\band\b|\bplus\b)\s*")
 _SPELT = tuple(
-    "partition windows ubuntu debian fedora linux second third fourth swap btrfs manjaro encrypted".split()
+    "partition windows ubuntu debian fedora linux second third fourth btrfs manjaro encrypted".split()
 )
 
 
@@ -211,7 +216,7 @@ def described(text: str, state: SystemState) -> Told | None:
     parts = _TAKEN_BACK.split(text)
     if len(parts) > 1:
         told = [_described(f"format {part}", state) for part in parts]
-        if len([each for each in told if each]) > 1 or told[0] and parts[-1].strip(" ,.!?"):
+        if told[0] and (any(told[1:]) or _DESCRIBES.search(parts[-1])):
             return _NONE
     return _described(text, state)
 
@@ -311,9 +316,11 @@ def _answer(plain: str, there: list[str], which: bool, state: SystemState) -> To
     plain = re.sub(r"\bone\b(?! of)", "partition", plain)
     place = re.search(rf"\b({_ORDERS})\b", plain)
     plain = re.sub(rf"^((?:the |only |just )*(?:{_ORDERS}|\w+(?:er|est)))$", r"\1 partition", plain)
-    if plain.startswith("partition ") and there and (number := re.search(r"\d+", plain)):
+    number = re.match(rf"partition (\d{{1,2}}|{_COUNTS})$", plain)
+    if there and number:
         found = described(f"format {plain}", state)
-        listed = frozenset(there[int(number[0]) - 1 :][:1])
+        count = _COUNT.get(number[1]) or int(number[1])
+        listed = frozenset(there[count - 1 : count] if count else ())
         return (listed & found[0] if found else listed), 1
     found = described(f"format {plain}", state)
     if place and there:
@@ -355,9 +362,15 @@ def _spelt(text: str) -> str:
 
     def right(found: re.Match[str]) -> str:
         word = found[0]
-        return next((known for known in _SPELT if len(word) > 3 and say.near(word, known)), word)
+        if len(word) < 4 or word in _SPELT:
+            return word
+        for end in ("s", ""):  # "partitons" are several
+            one = word.removesuffix(end)
+            if word.endswith(end) and (known := next((k for k in _SPELT if say.near(one, k)), "")):
+                return known + end
+        return word
 
-    return re.sub(r"[a-z]+", right, say.folded(text)).replace(" partions", " partitions")
+    return re.sub(r"[a-z]+", right, say.folded(text))
 
 
 def _clauses(text: str) -> Iterator[str]:
@@ -375,7 +388,11 @@ def _told(clause: str, state: SystemState, disks: set[str], deed: bool) -> Itera
         systems = True
         yield of_system(found[1] or found[2], state, disks), _ALL
     rest = _OS.sub(" ", clause)
+    numbers = False
     for chunk in _CHUNKS.split(rest):
+        if numbers and re.match(rf"(?:\d{{1,2}}|{_COUNTS})\b", chunk):
+            chunk = f"partition {chunk}"  # "partitions 3 and 4"
+        numbers = _BY_NUMBER.search(chunk) is not None
         more = _OS_TOO.fullmatch(chunk) if systems else None
         if more:
             yield of_system(more[1], state, disks), _ALL
@@ -389,7 +406,7 @@ def _of_chunk(chunk: str, state: SystemState, disks: set[str], deed: bool) -> To
         disk.partition_path(part.number): (disk.path, place, part)
         for disk in candidates(state)
         if disk.path in disks
-        for place, part in enumerate(disk.partitions)
+        for place, part in enumerate(real(disk))
     }
     single = len(disks) == 1  # then "the second one" is no disk
     kinds = _by_kind(chunk, state, parts, deed)
@@ -428,8 +445,10 @@ def _by_kind(
             continue  # "format the root partition with xfs"
         if found[1] and re.fullmatch(_SYSTEM, word) and not _PART_BEHIND.match(behind):
             return frozenset(), _SYSTEM_ALL, word  # "only the old windows"
-        base &= of_kind(word, state, parts)
         last = word
+        if word == "linux" and "swap" in chunk:
+            continue  # is Linux's in any case
+        base &= of_kind(word, state, parts)
         if _SEVERAL.search(found[0] + behind[:12]) or _EACH.match(found[0]):
             count = _ALL
     alone = None if last else _SYSTEM_ALONE.fullmatch(chunk.strip(" .!?"))

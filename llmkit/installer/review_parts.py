@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from llmkit.installer.effects.gpt import guid
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_refer import EFI, candidates, efi
-from llmkit.installer.state import Partition, SystemState
+from llmkit.installer.state import Disk, Partition, SystemState
 
 Parts = dict[
     str, tuple[str, int, Partition]
@@ -32,13 +32,32 @@ DISTROS = (
 PART = r"(?:part(?:ition)?|volume)s?"
 
 
+def real(disk: Disk) -> list[Partition]:
+    """A disk's partitions that can hold something: not the extended one of an msdos table."""
+    return [part for part in disk.partitions if part.role != "extended"]
+
+
+def below(nodes: Iterable[str], state: SystemState) -> set[str]:
+    """These nodes, and for what is mapped (an open container, a logical volume) the partitions below."""
+    parents = {each.path: each.parents for each in (*state.mappings, *state.closed)}
+    found: set[str] = set()
+    left = list(nodes)
+    while left:
+        node = left.pop()
+        if node in parents:
+            left += parents.pop(node)
+        else:
+            found.add(node)
+    return found
+
+
 def every(disks: set[str], state: SystemState) -> set[str]:
     """The partitions of these disks."""
     return {
         disk.partition_path(part.number)
         for disk in candidates(state)
         if disk.path in disks
-        for part in disk.partitions
+        for part in real(disk)
     }
 
 
@@ -99,7 +118,7 @@ def of_kind(word: str, state: SystemState, parts: Iterable[str]) -> set[str]:
         swaps = {
             disk.partition_path(p.number)
             for disk in candidates(state)
-            for p in disk.partitions
+            for p in real(disk)
             if p.type in SWAP or p.signature and p.signature.kind == "swap"
         }
         return swaps & set(parts)
@@ -107,7 +126,7 @@ def of_kind(word: str, state: SystemState, parts: Iterable[str]) -> set[str]:
         labelled = {
             disk.partition_path(p.number)
             for disk in candidates(state)
-            for p in disk.partitions
+            for p in real(disk)
             if p.signature and word in p.signature.label.lower()
         } & set(parts)
         if labelled:
@@ -124,7 +143,7 @@ def of_role(role: str, state: SystemState, parts: set[str]) -> set[str]:
     sizes = {
         disk.partition_path(p.number): (p.size, p.type)
         for disk in candidates(state)
-        for p in disk.partitions
+        for p in real(disk)
     }
     held = _held(state)
     strange = _WINDOWS | {"vfat", "swap"}
@@ -133,7 +152,7 @@ def of_role(role: str, state: SystemState, parts: set[str]) -> set[str]:
         for node in sorted(parts, key=list(sizes).index)
         if node not in esps and sizes[node][1] not in _NO_DATA and held.get(node, "") not in strange
     ]
-    if role == "root" and not data:
+    if role in ("root", "system", "os", "main") and not data:
         data = [node for node in sizes if node in parts - esps and held.get(node) != "swap"]
     boots = {node for node in data if sizes[node][0] <= _SMALL and len(data) > 1}
     if role in ("efi", "esp", "uefi"):
@@ -183,7 +202,7 @@ def _held(state: SystemState) -> dict[str, str]:
     return {
         disk.partition_path(part.number): part.signature.kind
         for disk in candidates(state)
-        for part in disk.partitions
+        for part in real(disk)
         if part.signature
     }
 

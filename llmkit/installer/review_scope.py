@@ -78,8 +78,11 @@ _ONE_OF_THEM = re.compile(
 )
 _NEEDS = r"(?:needs?|uses?|using|keep|wants?|loves?|likes?|boot|start|run|play|work)"
 _NOT_AWAY = r"(?! (?:gone|away|off|out|erased|wiped|deleted|removed|replaced|formatted|disk|drive))"
+_NODE = r"(?:/dev/)?(?:[svh]d[a-z]\d+|(?:nvme\d+n\d+|mmcblk\d+)p\d+)"
+_NTH = r"(?:\d{1,2}|one|two|three|four)"
 _THINGS = (
-    r"(?:home|part(?:ition)? \w+|(?:first|second|third|last|windows|linux|home|ubuntu|data|root) "
+    rf"(?:(?<!\ba )home|part(?:ition)? {_NTH}\b|(?<!\ba )(?:first|second|third|last|windows|"
+    rf"linux|home|ubuntu|data|root) "
     r"(?:part(?:ition)?|one))"
 )
 _NO_NEED = re.compile(
@@ -93,22 +96,24 @@ _NEEDED = re.compile(  # what is there has its use, or its worth
     r"(?:(?:must|should|has to|shall|will) )?(?:stays?|remains?|survives?)\b|"
     rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NOT_AWAY}|"
     rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NOT_AWAY}|"
-    r"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?\w+|[\w/]+\d) "
+    rf"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?{_NTH}|{_NODE}) "
     r"(?:works?|(?:is|are) (?:\w+ )?(?:needed|important|precious|fine|used|mine)|has (?:my|important)|"
     r"(?:should|must|has to|needs to) (?:still )?(?:boot|stay|work|start|survive|remain))\b|"
-    r"\b(?:re-?use|mount|keep|use)\b (?:\S+ ){0,2}?(?:(?:old|existing|separate) )*home\b|"
+    r"\bre-?use (?:\S+ ){0,2}?home\b|\b(?:mount|keep|use) (?:(?:my|the|old|existing|separate) )+home\b|"
     r"\b(?:photos|pictures|files|data|documents|music|games|work|thesis|videos|stuff) (?:is|"
     r"are|lives?|sits?) "
     r"(?:still )?(?:on|in)\b|"
     r"\b(?:have|got) (?:an? |my )?(?:separate|existing|old|own) home\b|"
-    r"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:\S+\d|"
+    rf"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:{_NODE}|"
     r"(?:the )?(?:\w+ )?part(?:ition)?)\b|"
-    r"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:\S+\d|(?:the )?(?:\w+ )?part(?:ition)?)\b|"
-    r"(?:\S+\d|\bpart(?:ition)? (?:number )?\w+) (?:is|has|holds) (?:my |the )?(?:windows|"
+    rf"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:{_NODE}|"
+    rf"(?:the )?(?:\w+ )?part(?:ition)?)\b|"
+    rf"(?:\b{_NODE}|\bpart(?:ition)? (?:number )?{_NTH}) (?:is|has|holds) (?:my |the )?(?:windows|"
     r"home|ubuntu|data|photos)\b|"
     r"\b(?:a|as) second (?:os|system)\b|(?<!erase )(?<!wipe )\bboth systems\b|"
     r"\blinux (?:along ?side|beside|with|next to) windows\b|\blinux and windows\b|\bwindows and linux\b"
 )
+_AWAY = re.compile(r"\b(?:eras|wip|delet|remov|replac|overwrit|reinstall|get rid)\w*")
 _DEEDS_ON_IT = re.compile(r"\b(?:it|that|them|those|this|there|both)\b")
 _REST = re.compile(  # what else there is, and not another disk
     r"\b(?:leave|keep|spare|skip|not|don't|do not|never|without) (?:\w+ ){0,2}"
@@ -271,7 +276,8 @@ def needed(text: str) -> bool:
     sda3`. Not where a clause with a deed is about just that: `windows is on sda2, wipe it`."""
     kept = False
     for clause in say.clauses(text):
-        if _NEEDED.search(clause) and not _NO_NEED.search(clause):
+        found = [each[0] for each in _NEEDED.finditer(clause) if not _AWAY.search(each[0])]
+        if found and not _NO_NEED.search(clause):
             kept = True
         elif kept and say.destroys(clause) and _DEEDS_ON_IT.search(clause):
             return False
