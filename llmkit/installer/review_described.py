@@ -38,8 +38,7 @@ _NONE: Told = (frozenset(), 0)  # something is described, and nothing fits, or i
 _ALL = 99  # as many as there are
 _SYSTEM_ALL = 100  # all of a system
 
-_DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
-_ON = rf"(?:on|of|from|in) (?:the )?{_DISK}\b"
+_ON = rf"(?:on|of|from|in) (?:the )?{say.DISK}\b"
 _ONE = rf"(?:{PART}\b(?! table)|ones? {_ON}|ones?$)"
 _KIND = rf"ntfs|windows(?: 1\d)?+|win ?1\d|ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?|swap|luks|encrypted|{DISTROS}"
 _OLD = r"(?:(?:old|existing|current|other|only|just|two|big|small|bigger|smaller|larger|first|second|last) )*"
@@ -194,7 +193,7 @@ _SPECIFIES = re.compile(
 _SIZE_ALONE = re.compile(r"^(?:the |only |just |about )*(\d+(?:[.,]\d+)? ?[gmt])(?:i?b)?$")
 _ALONE = re.compile(  # what may stand around it in a clause without a deed
     rf"(?>(?:only|just|but|the|my|on|of|from|in|that|it|is|its|please|number|no|{PART}|"
-    rf"{_DISK}|{_KIND}|ones?|"
+    rf"{say.DISK}|{_KIND}|ones?|"
     rf"{_ORDERS}|{_COUNTS}|root|home|esp|efi|\d{{1,2}}|(?:small|bigg?|larg)(?:e|er|est|r)?|"
     rf"\d+ ?[gmt]b?)\b['s .?#]*+)++"
 )
@@ -224,7 +223,8 @@ def described(text: str, state: SystemState) -> Told | None:
 def _described(text: str, state: SystemState) -> Told | None:
     fits: set[str] = set()
     count = 0
-    whole = alone = seen = (
+    seen = False
+    whole = alone = (
         False  # a clause with a deed tells no partition; one without is nothing but that
     )
     own = {disk.path for disk in candidates(state)}
@@ -235,13 +235,14 @@ def _described(text: str, state: SystemState) -> Told | None:
     for clause in _clauses(text):
         deed = _asks(clause)
         bare = _ALONE.fullmatch(clause) is not None and not _SPECIFIES.search(clause)
-        disks = {path for node in named(clause, state) for path in disks_of(state, node)} & own
+        nodes = named(clause, state)
+        disks = {path for node in nodes for path in disks_of(state, node)} & own
         here = list(_told(clause, state, disks or told or own, deed))
         deed = deed or bool(here) and _USES.match(clause) is not None
         if not (deed or bare):
             before = here or before
             continue
-        if deed and _MADE.search(clause) or named(clause, state) - disks:
+        if deed and _MADE.search(clause) or nodes - disks:
             return None
         if before and (not here and _IT.search(clause) or _ITS.search(clause)):
             here = before  # "ubuntu is on the third, format it"
@@ -270,7 +271,8 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
     """As `described`, of an answer to a question (`plan`): it names several partitions, or it names none and
     the person's message before it (`before`) spoke of one, or it is about more than the answer wants."""
     own = {disk.path for disk in candidates(state)}
-    there = sorted(named(plan, state) - own, key=lambda n: plan.find(n.removeprefix("/dev/")))
+    nodes = named(plan, state)
+    there = sorted(nodes - own, key=lambda n: plan.find(n.removeprefix("/dev/")))
     plain = _spelt(said)
     kinds = set(_FS.findall(re.sub(r"\([^)]*\)", " ", plan.lower())))  # "ext4 or xfs for sda2?"
     which = len(there) > 1 and len(kinds) < 2 and _WHICH.search(plan) is not None
@@ -278,7 +280,7 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
         return _NONE  # what the answer names is to stay
     if which:
         fits = frozenset(there)
-    elif not named(plan, state):
+    elif not nodes:
         spoken = described(plan, state) or described(f"format {before}", state)
         of_parts = len(own) == 1 and len(kinds) < 2 and _WHICH_ONE.search(plan)
         if not (_A_PART.search(say.folded(f"{before} {plan}")) or spoken or of_parts):
@@ -286,9 +288,7 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
         fits = spoken[0] if spoken else frozenset(every(own, state))
         if spoken and (say.agrees(plain) or _THAT.search(plain)):
             return spoken
-    elif len(named(plan, state) & own) == 1 and (
-        _ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))
-    ):
+    elif len(nodes & own) == 1 and (_ONLY.search(plain) or _ALONE.fullmatch(plain.strip(" .!?"))):
         fits = frozenset(every(own, state))
     else:
         return None
@@ -298,7 +298,7 @@ def answered(said: str, plan: str, before: str, state: SystemState) -> Told | No
     if found is None and re.search(r"\bp\d\b", plain):
         return None  # named in another way
     if found is None:
-        some = which or not named(plan, state) and _WHICH_ONE.search(plan) is not None
+        some = which or not nodes and _WHICH_ONE.search(plan) is not None
         return _NONE if some and not named(said, state) else None
     return fits & found[0], found[1]
 

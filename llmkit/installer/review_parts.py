@@ -15,9 +15,8 @@ from llmkit.installer.guard_names import disks_of
 from llmkit.installer.review_refer import EFI, candidates, efi
 from llmkit.installer.state import Disk, Partition, SystemState
 
-Parts = dict[
-    str, tuple[str, int, Partition]
-]  # node: the path of its disk, its place there, and what it is
+# By node: the path of its disk, its place there, and what it is.
+Parts = dict[str, tuple[str, int, Partition]]
 
 SWAP = (guid("8200"), "82")
 _HOME = guid("8302")

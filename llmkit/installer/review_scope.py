@@ -78,7 +78,6 @@ _ONE_OF_THEM = re.compile(
 )
 _NEEDS = r"(?:needs?|uses?|using|keep|wants?|loves?|likes?|boot|start|run|play|work)"
 _NOT_AWAY = r"(?! (?:gone|away|off|out|erased|wiped|deleted|removed|replaced|formatted|disk|drive))"
-_NODE = r"(?:/dev/)?(?:[svh]d[a-z]\d+|(?:nvme\d+n\d+|mmcblk\d+)p\d+)"
 _NTH = r"(?:\d{1,2}|one|two|three|four)"
 _THINGS = (
     rf"(?:(?<!\ba )home|part(?:ition)? {_NTH}\b|(?<!\ba )(?:first|second|third|last|windows|"
@@ -96,7 +95,7 @@ _NEEDED = re.compile(  # what is there has its use, or its worth
     r"(?:(?:must|should|has to|shall|will) )?(?:stays?|remains?|survives?)\b|"
     rf"\b{_NEEDS}\b(?: \S+){{0,4}}? (?:windows|win ?1\d|(?:both|two) (?:systems?|os(?:es)?))\b{_NOT_AWAY}|"
     rf"\b(?:needs?|(?:i|we) (?:still )?use|uses|keep)\b(?: \S+){{0,4}}? {_THINGS}\b{_NOT_AWAY}|"
-    rf"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?{_NTH}|{_NODE}) "
+    rf"\b(?:windows|win ?1\d|home|ubuntu|part(?:ition)? (?:number )?{_NTH}|{say.NODE}) "
     r"(?:works?|(?:is|are) (?:\w+ )?(?:needed|important|precious|fine|used|mine)|has (?:my|important)|"
     r"(?:should|must|has to|needs to) (?:still )?(?:boot|stay|work|start|survive|remain))\b|"
     r"\bre-?use (?:\S+ ){0,2}?home\b|\b(?:mount|keep|use) (?:(?:my|the|old|existing|separate) )+home\b|"
@@ -104,11 +103,11 @@ _NEEDED = re.compile(  # what is there has its use, or its worth
     r"are|lives?|sits?) "
     r"(?:still )?(?:on|in)\b|"
     r"\b(?:have|got) (?:an? |my )?(?:separate|existing|old|own) home\b|"
-    rf"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:{_NODE}|"
+    rf"\b(?:windows|home|ubuntu|linux|my \w+) (?:is|are|sits|lives) on (?:{say.NODE}|"
     r"(?:the )?(?:\w+ )?part(?:ition)?)\b|"
-    rf"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:{_NODE}|"
+    rf"\b(?:have|use|run|got) (?:windows|ubuntu|linux|my \w+) on (?:{say.NODE}|"
     rf"(?:the )?(?:\w+ )?part(?:ition)?)\b|"
-    rf"(?:\b{_NODE}|\bpart(?:ition)? (?:number )?{_NTH}) (?:is|has|holds) (?:my |the )?(?:windows|"
+    rf"(?:\b{say.NODE}|\bpart(?:ition)? (?:number )?{_NTH}) (?:is|has|holds) (?:my |the )?(?:windows|"
     r"home|ubuntu|data|photos)\b|"
     r"\b(?:a|as) second (?:os|system)\b|(?<!erase )(?<!wipe )\bboth systems\b|"
     r"\blinux (?:along ?side|beside|with|next to) windows\b|\blinux and windows\b|\bwindows and linux\b"
@@ -122,8 +121,7 @@ _REST = re.compile(  # what else there is, and not another disk
 _OF_A_DISK = re.compile(  # what is one thing of several on a disk
     r"\b(?:root|efi|esp|boot|home|swap|windows|win ?\d+|part(?:ition)?|ntfs|linux|ubuntu|debian|fedora|mint|"
     r"the (?:ext[234]|btrfs|xfs|f2fs|v?fat(?:32)?))\b(?! (?:disk|drive)\b)|(?<!\S)/(?!\S)|"
-    r"\b(?:one|number \w+|first|second|third|last|system) (?:on|of|from|in) (?:the )?(?:/dev/)?"
-    r"(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)\b"
+    rf"\b(?:one|number \w+|first|second|third|last|system) (?:on|of|from|in) (?:the )?{say.DISK}\b"
 )
 _MADE = re.compile(  # it is to be made
     r"\b(?:mak\w+|creat\w+|new|into|with|install\w*|partition(?:ing)? (?!(?:number|no|#|\d))|set ?up)\b|"

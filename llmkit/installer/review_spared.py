@@ -24,10 +24,9 @@ from llmkit.installer.state import SystemState
 _CHANGES = ("erase", "unpartition", "table", "partition", "format", "mapping", "swap")
 _EFI = r"(?:esp|efi)(?: system)?(?: (?:one|part|partition))?"
 _NUMBER = r"(?:number |no\.? |#|part(?:ition)? )?(?:\d{1,2}|one|two|three|first|second|third)"
-_NODE = r"(?:/dev/)?(?:[svh]d[a-z]\d+|(?:nvme\d+n\d+|mmcblk\d+)p\d+)"
 _OTHERS = r"(?:others?|rest)(?: (?:disks?|drives?|ones?|parts?|partitions?))?"
 _PART = (
-    rf"(?:the |my |your |its )?(?:{_NODE}|{_EFI}|root(?: (?:one|part|partition))?|"
+    rf"(?:the |my |your |its )?(?:{say.NODE}|{_EFI}|root(?: (?:one|part|partition))?|"
     rf"{_NUMBER}(?: (?:one|part|partition))?|{_OTHERS})"
 )
 _PARTS = rf"({_PART}(?: (?:and|&) {_PART})*)"
@@ -194,7 +193,7 @@ def _plain(part: str) -> str:
 def _meant(plain: str, state: SystemState, touched: frozenset[str]) -> frozenset[str]:
     """The partitions that a name fits; none where it is not known which."""
     nodes = named(plain, state)
-    if nodes or re.fullmatch(_NODE, plain):
+    if nodes or re.fullmatch(say.NODE, plain):
         return nodes
     own = efi(state)
     if re.fullmatch(_EFI, plain):

@@ -14,6 +14,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 _WORD = re.compile(r"[a-z][a-z0-9.'’]*")
+# Patterns of devices as people write them, with or without /dev/: a disk, and a partition.
+DISK = r"(?:/dev/)?(?:[svh]d[a-z]|nvme\d+n\d+|mmcblk\d+)"
+NODE = r"(?:/dev/)?(?:[svh]d[a-z]\d+|(?:nvme\d+n\d+|mmcblk\d+)p\d+)"
 _CLAUSE = re.compile(r"[;\n]|[.!,](?=\s|$)|[.!]{2,}|\s[-–—]+\s|\b(?:but|and then|then)\b")
 
 # Words of one who wants something made anew, or away. Stems: their forms are made below.
