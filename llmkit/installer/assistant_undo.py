@@ -13,7 +13,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from llmkit.installer.effects.registry import Event
+from llmkit.installer.failures import Event
 from llmkit.installer.frozen import replace
 from llmkit.installer.guard import check_command
 from llmkit.installer.run import run_command

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from functools import lru_cache
 
-from llmkit.installer.effects.registry import CommandFailed, DeviceBusy, NoSuchDevice
+from llmkit.installer.failures import CommandFailed, DeviceBusy, NoSuchDevice
 from llmkit.installer.frozen import replace
 from llmkit.installer.state import Disk, Mapping, Partition, Signature, SystemState, Tree
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from llmkit.domain import Explanation
 from llmkit.installer import explain_words as words
-from llmkit.installer.effects.registry import Event
+from llmkit.installer.failures import Event
 from llmkit.installer.guard import Verdict, check_command
 from llmkit.installer.guard_commands import Inspector
 from llmkit.installer.guard_danger import LEVELS, danger_of, write_danger

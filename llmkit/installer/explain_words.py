@@ -11,7 +11,7 @@ from itertools import groupby
 
 from llmkit.installer import state as model
 from llmkit.installer import vfs
-from llmkit.installer.effects.registry import Event
+from llmkit.installer.failures import Event
 
 _LONGEST = 300  # characters of a sentence
 _MODEL = 40  # characters of what a disk calls itself

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from llmkit.installer import vfs
-from llmkit.installer.effects.registry import CommandFailed, Event
 from llmkit.installer.expand import (
     Expanded,
     Scope,
@@ -15,6 +14,7 @@ from llmkit.installer.expand import (
     known,
     normalise,
 )
+from llmkit.installer.failures import CommandFailed, Event
 from llmkit.installer.interpret_types import (
     Hooks,
     Opened,

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from llmkit.installer.effects.registry import Event
 from llmkit.installer.expand import Expanded
+from llmkit.installer.failures import Event
 from llmkit.installer.shell_ast import Node
 from llmkit.installer.state import SystemState
 

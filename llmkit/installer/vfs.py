@@ -36,7 +36,7 @@ from llmkit.installer.devices import (
     signature,
     size,
 )
-from llmkit.installer.effects.registry import CommandFailed
+from llmkit.installer.failures import CommandFailed
 from llmkit.installer.frozen import replace
 from llmkit.installer.state import Mount, SystemState, Tree
 

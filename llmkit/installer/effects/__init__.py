@@ -3,8 +3,7 @@
     >>> from llmkit.installer.effects import EFFECTS, Argv
     >>> EFFECTS["mkswap"](state, Argv("mkswap", ("/dev/sda2",)))
 
-One module a topic; registry.py holds the types. An effect module may import `vfs` as a module
-(`from llmkit.installer import vfs`), not names from it: the two import each other.
+One module a topic; registry.py holds the types.
 """
 
 from importlib import import_module
