@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmkit.domain import get_domain, review
+from llmkit.installer import review_history
 from llmkit.installer.review_words import only_looks
 from tests.test_review import FREE, NVME_ZAP, ONE, PLAN, SDA_ZAP, TWO, talk
 
@@ -95,3 +100,23 @@ def test_who_wants_to_see_does_not_want_to_destroy(text: str) -> None:
 def test_who_also_asks_for_the_deed_gets_it(text: str) -> None:
     """A look beside a deed takes nothing from it."""
     assert not only_looks(text)
+
+
+PARTS = st.lists(
+    st.sampled_from(["sda", "and", "not /boot", "but", "while", " ", "  ", "\n", ". ", ","])
+)
+
+
+@given(PARTS)
+def test_pieces_are_those_of_the_plain_pattern(parts: list[str]) -> None:
+    """The one without a guard against long runs of spaces, on which it takes quadratic time."""
+    text = "".join(parts)
+    words = "and|but|while|with|instead|rather"
+    plain = re.compile(rf"(?<=[.;,:!?])\s+|\s+(?=(?:{words})\b|not /)")
+    assert review_history._PIECE.split(text) == plain.split(text)
+
+
+def test_a_long_run_of_spaces_is_read_once() -> None:
+    """A million of them: without the guard that is hours, and the test's time runs out."""
+    space = " " * 1_000_000
+    assert review_history._PIECE.split(f"sda{space}sdb") == [f"sda{space}sdb"]
