@@ -21,7 +21,9 @@ _NONE = re.compile(  # a warning; or how overwriting a whole disk ends
 )
 _SHELLS = frozenset(("bash", "sh", "zsh", "sudo"))
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_PIECE = re.compile(r"(?<=[.;,:!?])\s+|(?<!\s)\s++(?=(?:and|but|while|with|instead|rather)\b|not /)")
+_PIECE = re.compile(
+    r"(?<=[.;,:!?])\s+|(?<!\s)\s++(?=(?:and|but|while|with|instead|rather)\b|not /)"
+)
 _STAYS = re.compile(  # a piece of an assistant's text about a disk that nothing happens to
     r"^(?:(?:and|but|while) )?(?:not|instead of|rather than)\b|"
     r"\b(?:stay(?:s|ing)?|kept|keep(?:s|ing)?|spared?|unchanged|untouched|unharmed|intact|remain(?:s|ing)?|"
