@@ -23,6 +23,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.guard import Verdict, check_command
 from llmkit.installer.guard_names import disks_of
 from llmkit.installer.interpret_types import Outcome
+from llmkit.installer.review_against import against, which_language
 from llmkit.installer.review_another import better
 from llmkit.installer.review_consent import Consent, Talk
 from llmkit.installer.review_copied import miscopied
@@ -94,8 +95,12 @@ def _objection(talk: Talk, command: str) -> Objection | None:
         return Objection(failure(outcome), True)
     if unasked(talk, outcome):
         return _other_step(talk, outcome, command)
+    question = which_language(talk, command)
+    if question:
+        return Objection(question, False)
     miss = (
-        miscopied(talk, outcome, command)
+        against(talk, command)[0]
+        or miscopied(talk, outcome, command)
         or misplaced(talk, command)
         or unnamed(talk, command)
         or too_much(talk, command)

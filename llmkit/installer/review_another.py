@@ -21,17 +21,20 @@ from llmkit.installer import review_wish as wish
 from llmkit.installer import review_words as say
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of
+from llmkit.installer.review_against import against
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_failure import fails
 from llmkit.installer.review_layout import AND, laid_out
 from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_part import (
+    AT_MNT,
     FLAGS,
     SAYS_OFF,
     completed,
     only_to_mnt,
     other_end,
     the_part,
+    too_much,
     without_restart,
 )
 from llmkit.installer.review_places import corrected
@@ -47,6 +50,9 @@ _USERADD = re.compile(r"\buseradd (?:-\w+ )*-?\w*G (\w+)(?: -s /\S+)? (\w+)$")
 _IN_GROUP = re.compile(r"\b(?:wheel|sudo\w*|admin\w*|groups?|members?\w*)\b")
 _NOT_IN_GROUP = re.compile(
     r"\b(?:no|not|never|don'?t|remove|take|out|from|without|another|like|ordinary|plain|normal|named|called|exists?)\b"
+)
+_RENAME = re.compile(
+    r"(.*\s)?usermod -l ([a-z_][\w-]*)( -d /home/([a-z_][\w-]*) -m)? ([a-z_][\w-]*)"
 )
 _FAT_ALONE = re.compile(r"^mkfs\.v?fat (?:-F ?32 )?(/dev/\S+)$")
 _QUESTION = re.compile(
@@ -93,6 +99,7 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
     if swapped:
         yield swapped
         lines.append(swapped)
+    yield against(talk, command)[1]
     yield from corrected(talk, command)
     for line in lines:
         yield _other_kind(talk, line)
@@ -102,11 +109,13 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
     yield other_end(talk, command)[1]
     yield _esp_where_it_is(talk.state, command)
     yield _in_the_group(talk, command)
+    yield _renamed(talk, command)
     if len(parts) > 1:
         yield _only_named(talk, parts)
         yield without_restart(talk, command)
-        yield only_to_mnt(parts)
         yield _without_failing(talk, parts)
+        if too_much(talk, command).startswith(AT_MNT):
+            yield only_to_mnt(parts)
 
 
 def _other_disk(talk: Talk, command: str) -> str:
@@ -222,6 +231,19 @@ def _in_the_group(talk: Talk, command: str) -> str:
     return _USERADD.sub(lambda found: f"usermod -aG {found[1]} {found[2]}", command)
 
 
+def _renamed(talk: Talk, command: str) -> str:
+    """A rename the right way round: from the user who is there to the name that is said."""
+    found = _RENAME.fullmatch(command)
+    if not found:
+        return ""
+    users = {user.name for _, tree in talk.state.trees for user in tree.users}
+    new, old = found[2], found[5]  # as they stand in the line
+    if old in users or new not in users or not {new, old} <= set(say.words(say.folded(talk.said))):
+        return ""
+    home = f" -d /home/{old} -m" if found[3] else ""
+    return f"{found[1] or ''}usermod -l {old}{home} {new}"
+
+
 def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
     """The line without the part that fails because it is done already (nothing is mounted any more), or
     because it is about one of several partitions that is not there."""
@@ -239,5 +261,6 @@ def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
         alone = part.startswith(("umount ", "swapoff ")) and place < len(parts) - 1 and due
         one_of = part.startswith("mkfs.") and any(other.startswith("mkfs.") for other in rest)
         one_of = one_of and is_plain(talk.said, named(" ".join(rest), state), state)
+        one_of |= part.startswith("mount ") and any(p.startswith("mount ") for p in parts[:place])
         return " && ".join(rest) if alone or one_of else ""
     return ""

@@ -109,6 +109,7 @@ _TO_MNT = re.compile(
     r"\bpartition\b.*(?<![\w/])/mnt(?![\w/])|(?<![\w/])/mnt(?![\w/]).*\bpartition\b"
 )
 _ELSEWHERE = re.compile(r"\bmount\b[^&;|]* /mnt/\S")
+AT_MNT = "You spoke of one partition at /mnt"
 _TOLD = "You asked"  # how an objection begins; a yes to it is for the line as it is
 _ADMIN = re.compile(r"\b(?:wheel|sudo\w*|admin\w*)\b")
 _WITH_PASSWORD = re.compile(
@@ -122,6 +123,7 @@ _WITH_FSTAB = re.compile(
 _LOCK = re.compile(
     r"(?<!num )(?<!caps )\block (?:it|that|root|the (?:root )?(?:account|login|user|password))\b"
 )
+_UNLOCKS = re.compile(r"\b(?:not|never|n't|dont|no need to|no) (?:\w+ )?lock\b|\bunlock")
 _PASSWD = re.compile(r"\bpasswd ([a-z_][\w.-]*)$")
 
 
@@ -166,7 +168,7 @@ def too_much(talk: Talk, command: str) -> str:
     if _MORE.search(plain) or "mkfs" not in command and _FORMATS.search(plain):
         return ""
     if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):
-        return "You spoke of one partition at /mnt, and this mounts another one, too"
+        return f"{AT_MNT}, and this mounts another one, too"
     if not refs.sure or not refs.nodes or refs.nodes & disks or not used > refs.nodes:
         return ""
     more = listed(sorted(used - refs.nodes))
@@ -309,6 +311,13 @@ def _without_wheel(text: str, name: str) -> bool:
     return whose is None or whose[1] == name
 
 
+def _locks(text: str) -> bool:
+    """Whether a message wants an account locked, whatever it says no to: `no, keep it but lock it`."""
+    if _PASSWORD.search(text) or "?" in text or _UNLOCKS.search(text):
+        return False
+    return _LOCK.search(text) is not None
+
+
 def completed(talk: Talk, command: str) -> tuple[str, str]:
     """What the message asks for beside what the line does, and the line with it."""
     for rule in (_same_place, _esp_too, _formats_too, _format_it, _user_named):
@@ -319,6 +328,8 @@ def completed(talk: Talk, command: str) -> tuple[str, str]:
     user = _USER.match(command)
     if user and _WHEEL.search(command) and _without_wheel(talk.said.lower(), user[2].lower()):
         return "You said: not in wheel", _WHEEL.sub(" ", command)
+    if _locks(say.folded(talk.said)) and _PASSWD.search(command):
+        return f"{_TOLD} to lock it", _PASSWD.sub(r"passwd -l \1", command)
     if _OTHER_WISH.search(talk.said.lower()):
         return "", ""
     if user and "passwd" not in command and _WITH_PASSWORD.search(text):

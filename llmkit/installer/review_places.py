@@ -10,7 +10,7 @@ Europe/Istanbul. Tables: llmkit.installer.places.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from llmkit.installer import places
 from llmkit.installer import review_words as say
@@ -41,6 +41,9 @@ _ASIDE = re.compile(  # what is named is not what is wanted, or not only that
     r"fix|default|second|also|additional|as well|why|once|tried|says?|said|from)\b"
 )
 _OF_TIME = re.compile(r"\b(?:time|zone|timezone|tz|clock|[A-Z]{2,4})\b", re.ASCII)
+_CORRECTION = re.compile(  # not "rather than Athens"
+    r"\b(?:wait|sorry|i mean(?:t)?|scratch that|correction|or rather)\b[-,:;. ]*(?:no\b[-,:;. ]*)?|\bno[:,] "
+)
 _ANY_LOCALE = re.compile(r"\b(?:locales?|us|uk|gb|en|default|usual|standard|utf-?8)\b")
 _NO_ZONE = re.compile(  # a zone by another name, or a city that is not the famous one
     r"\b(?:utc|gmt|cest|cet|est|edt|pst|pdt|mst|cst|eastern|central|mountain|pacific)\b|"
@@ -98,6 +101,10 @@ def unnamed(talk: Talk, command: str) -> str:
         if not near and not known and city not in heard.lower():
             return f"This sets the time zone {name}, which nobody named"
     wanted = places.locales(heard)
+    for _, _, keymap in _KEYMAP.findall(command):
+        if wanted and not _typed(heard, keymap) and not _KEYS.search(heard.lower()):
+            if not _is_one(keymap, _maps_of(wanted)) and not _ANY_LOCALE.search(talk.said.lower()):
+                return f"This sets the keymap {keymap}, which nobody named"
     if wanted.languages or wanted.countries or _ANY_LOCALE.search(talk.said.lower()):
         return ""
     for locale in _LOCALE.findall(_KEYMAP.sub(" ", command)):
@@ -158,7 +165,11 @@ def _keymaps(text: str) -> tuple[str, ...]:
     """The keymaps of the languages and countries of a text, those of the languages first."""
     if _ASIDE.search(text.lower()):
         return ()
-    wanted = places.locales(text)
+    return _maps_of(places.locales(text))
+
+
+def _maps_of(wanted: places.Wanted) -> tuple[str, ...]:
+    """Those of its languages, then those of its countries."""
     alone = (
         places.Wanted(wanted.languages, frozenset()),
         places.Wanted(frozenset(), wanted.countries),
@@ -167,8 +178,14 @@ def _keymaps(text: str) -> tuple[str, ...]:
 
 
 def _keymap_fits(text: str, keymap: str) -> bool:
-    maps, name = _keymaps(text), keymap.lower()
-    return not maps or any(
+    maps = _keymaps(text)
+    return not maps or _is_one(keymap, maps)
+
+
+def _is_one(keymap: str, maps: Sequence[str]) -> bool:
+    """Whether a keymap is one of these (* stands for any ending)."""
+    name = keymap.lower()
+    return any(
         name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower()
         for one in maps
     )
@@ -194,11 +211,20 @@ def _with(found: re.Match[str], group: int, value: str) -> str:
 
 def _named(talk: Talk) -> str:
     """What names languages and places: the last message, or the plan that it says yes to."""
-    text = kept(talk.said)
+    corrected = _last_word(talk.said)
+    text = kept(talk.said) if corrected == talk.said else corrected
     if places.locales(text) or places.zones(text) or _KEYS.search(text.lower()):
         return text
     plan = talk.plan()
     return plan if plan and say.agrees(talk.said) else text
+
+
+def _last_word(text: str) -> str:
+    """What a person corrects a text to: `Athens, wait, no: Cairo`; the text where nothing is corrected."""
+    pieces = _CORRECTION.split(text)
+    last = pieces[-1]
+    names = places.locales(last) or places.zones(last) or _KEYS.search(last.lower())
+    return last if len(pieces) > 1 and names else text
 
 
 def _typed(text: str, value: str) -> bool:

@@ -52,6 +52,13 @@ _PLACES = (
     ("root", re.compile(r"\broot\b|(?<!\S)/(?!\S)")), ("home", re.compile(r"\bhome\b")),
     ("swap", re.compile(r"\b(?:swap|8200)\b")), ("efi", re.compile(r"\b(?:efi|esp|ef00)\b")),
 )  # fmt: skip
+_REST = re.compile(
+    r"\b(?:rest|remain\w*|(?:all|everything) else|free space|left over)\b|\b(?:what|that) (?:is|was) left\b"
+)
+_ANEW = re.compile(  # of a layout that is to be made once more, and whole
+    r"\b(?:again|anew|over|redo\w*|erase|wipe|zap|clean|clear|instead|rather|different\w*|change|no|not|table|gpt|"
+    r"msdos|label|first|efi|esp|swap|format|partition|\d+ ?[gmt](?:i?b)?)\b"
+)
 _SWAP_PART = re.compile(r"\bswap part(?:ition)?\b|\bpart(?:ition)? (?:for|of) swap\b|\b8200\b")
 
 
@@ -78,10 +85,20 @@ def _again(talk: Talk, outcome: Outcome, made: dict[str, str]) -> bool:
         done = all(all_new(path, talk.ran) for path in tables)
         if not done or not all(disk.partitions for disk in talk.state.disks if disk.path in tables):
             return False
-        silent = nothing_new or say.only_formats(talk.said)
+        silent = nothing_new or say.only_formats(talk.said) or _wants_the_rest(talk, tables)
         return silent and not (plan and say.destroys(plan) and not say.only_formats(plan))
     done = bool(made) and all(fresh(talk.state, node, talk.ran) for node in made)
     return done and nothing_new and not (plan and say.destroys(plan))
+
+
+def _wants_the_rest(talk: Talk, tables: set[str]) -> bool:
+    """Whether a message is about space that a layout of this conversation left free: `root takes
+    everything else`."""
+    text = say.folded(talk.said)
+    used = [
+        sum(p.size for p in d.partitions) / d.size for d in talk.state.disks if d.path in tables
+    ]
+    return _REST.search(text) is not None and not _ANEW.search(text) and max(used) < 0.9
 
 
 def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:

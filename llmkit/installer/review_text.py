@@ -4,7 +4,8 @@
 
 Only what is certain: a name of a device that there cannot be here and that nobody named, a device or user
 that is there and is said not to be, a size that a disk has not, a file system that is not seen
-("/dev/sda2 has no file system yet. Shall I format it?"), a mount that there is not.
+("/dev/sda2 has no file system yet. Shall I format it?"), a mount that there is not, and what review_claims
+knows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of, presence
 from llmkit.installer.plan import ROOT_KINDS
+from llmkit.installer.review_claims import counted_right, false_claim
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_loss import losses
 from llmkit.installer.review_refer import named
@@ -48,6 +50,8 @@ _MOUNTED = re.compile(  # not "once /dev/sda2 is mounted", which says nothing of
 def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
     """What a person gets in place of a text that is not so; "" where nothing is known to be wrong."""
     wrong = untrue(state, messages, text)
+    if wrong and not untrue(state, messages, mended := counted_right(state, text)):
+        return mended
     return f"{wrong[:1].upper()}{wrong[1:]}. What shall I do?" if wrong else ""
 
 
@@ -107,4 +111,4 @@ def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str)
     for path, target in _MOUNTED.findall(text):
         if not any(mount.source == path and mount.target == target for mount in state.mounts):
             return f"{path} is not mounted at {target}"
-    return ""
+    return false_claim(state, said, text)

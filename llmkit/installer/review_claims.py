@@ -1,0 +1,117 @@
+"""What an answer in words claims of the machine: what is mounted or formatted, how many partitions a
+disk has, how the machine was started, which disks can be chosen.
+
+    false_claim(state, "Not yet: nothing is mounted at /mnt.")     # "/dev/sda2 is mounted at /mnt"
+
+Only plain statements about now are looked at: no sentence with a condition before them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from llmkit.installer.devices import signature
+from llmkit.installer.review_refer import candidates, efi, named
+from llmkit.installer.state import SystemState
+
+_DEV = r"(/dev/[\w/-]*\w)"
+_COUNTED = re.compile(r"\bits (\d{1,3}) partitions\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
+_CONDITION = re.compile(  # what follows is not said of now
+    r"\b(?:if|once|when|whenever|until|till|after|before|unless|whether|where|while|would|had|could|should|may|"
+    r"might|not|never|no longer|nor|n't|keep|then|next|suppose|as soon|as long|in case|were)\b",
+    re.IGNORECASE,
+)
+
+
+def _mounted(state: SystemState, found: re.Match[str]) -> str:
+    source = next((one.source for one in state.mounts if one.target == found[1]), "")
+    return f"{source} is mounted at {found[1]}" if source else ""
+
+
+def _formatted(state: SystemState, found: re.Match[str]) -> str:
+    path = found[1]
+    parts = {
+        disk.partition_path(part.number) for disk in candidates(state) for part in disk.partitions
+    }
+    if path not in parts or signature(state, path):
+        return ""
+    return f"no file system is seen on {path}"
+
+
+def _counted(state: SystemState, found: re.Match[str]) -> str:
+    disks = [disk for disk in state.disks if disk.path in named(found.string, state)]
+    if len(disks) != 1 or int(found[1]) == len(disks[0].partitions):
+        return ""
+    count = len(disks[0].partitions)
+    told = f"{count} partition{'s' * (count != 1)}" if count else "no partition"
+    return f"{disks[0].path} has {told}"
+
+
+def counted_right(state: SystemState, text: str) -> str:
+    """The text with the number of partitions that its disk has in place of another ("its 3 partitions")."""
+    disks = [disk for disk in state.disks if disk.path in named(text, state)]
+    if len(disks) != 1 or not disks[0].partitions:
+        return text
+    count = len(disks[0].partitions)
+    return _COUNTED.sub("its partition" if count == 1 else f"its {count} partitions", text)
+
+
+def _started(state: SystemState, found: re.Match[str]) -> str:
+    said = "uefi" if found[1].lower() == "uefi" else "bios"
+    mode = {"uefi": "UEFI", "bios": "Legacy BIOS"}[state.boot_mode]
+    return f"this machine was started in {mode} mode" if said != state.boot_mode else ""
+
+
+def _needed(state: SystemState, found: re.Match[str]) -> str:
+    met = found[1].lower() == state.boot_mode
+    return "this machine was started in UEFI mode" if met and found[1].lower() == "uefi" else ""
+
+
+def _no_esp(state: SystemState, found: re.Match[str]) -> str:
+    there = sorted(efi(state))
+    return f"{there[0]} is an EFI partition" if there else ""
+
+
+def _only(state: SystemState, found: re.Match[str]) -> str:
+    own = [disk.path for disk in candidates(state)]
+    others = [path for path in own if path != found[1]]
+    return f"{others[0]} is here, too" if others and found[1] in own else ""
+
+
+_CLAIMS: tuple[tuple[re.Pattern[str], Callable[[SystemState, re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), check)
+    for pattern, check in (
+        (r"\bnothing is mounted at (/mnt)\b(?!/)", _mounted),
+        (_DEV + r" is (?:already )?formatted(?= (?:but|and|already|so far)\b|[.,;])", _formatted),
+        (_COUNTED.pattern, _counted),
+        (
+            r"\b(?:machine|system|computer|it|you) (?:(?:is|was|has|are|were) )?(?:been )?"
+            r"(?:started |starts |boots |booted |runs |running )?in (legacy bios|bios|uefi) mode\b",
+            _started,
+        ),
+        (r"\bneeds (UEFI), but this machine\b", _needed),
+        (r"\bthere is no (?:EFI (?:system )?partition|ESP)\b(?! (?:on|yet on)\b)", _no_esp),
+        (r"\bthe only disk (?:here )?is " + _DEV, _only),
+    )
+)
+_WHICH = re.compile(r"\bwhich (?:one|disk|of)\b[^?]*\?", re.IGNORECASE)
+
+
+def false_claim(state: SystemState, said: str, text: str) -> str:
+    """What of a text is not so, in words; "" where nothing is known to be wrong. `said`: what the
+    person said, whose words may be taken up."""
+    for sentence in _SENTENCE.split(text):
+        for pattern, check in _CLAIMS:
+            for found in pattern.finditer(sentence):
+                if check is _counted or not _CONDITION.search(sentence[: found.start()]):
+                    wrong = check(state, found)
+                    if wrong:
+                        return wrong
+    for question in _WHICH.findall(text):
+        offered = named(question, state)
+        for disk in state.disks:
+            if disk.live and disk.path in offered and disk.name not in said and "live" not in text:
+                return f"the live system runs from {disk.path}"
+    return ""
