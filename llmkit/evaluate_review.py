@@ -150,15 +150,19 @@ class Reviewed:
     def _second_look(
         self, texts: Sequence[_Open], on_answer: OnAnswer, *, last: bool
     ) -> list[_Open]:
-        """A command in place of a text, where the model nearly wrote one, the message names what it works
-        on, and nothing is against it; those that are asked again."""
+        """A command in place of a text, where the model nearly wrote one, nothing is against it, and the
+        message names what it works on or the text is not so; those that are asked again."""
         again: list[_Open] = []
 
         def heard(index: int, answer: Answer) -> None:
             item = texts[index]
             command = None if answer.error is not None else reply_of(answer).command
             found = None if command is None else self._objection(item.case, answer)
-            if command is None or found is not None or not self.due(item.case, command):
+            wanted = command is not None and (
+                item.found is not None
+                or self.due(item.case, command)  # the text was not so, or it is named
+            )
+            if not wanted or found is not None:
                 self._ended(item, on_answer, again, last=last)
                 return
             item.heard(answer, None, None)

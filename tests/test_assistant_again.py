@@ -132,6 +132,19 @@ def test_a_text_that_nearly_was_a_command_is_proposed(meet: Meet) -> None:
     assert [message["role"] for message in assistant.history] == ["user", "assistant"]
 
 
+def test_a_text_that_is_not_so_gives_way_to_any_line_that_may_be_proposed(meet: Meet) -> None:
+    """The message need not name what it works on; a loss is still asked about."""
+    false = text("There is no /dev/sda1 here.")
+    assistant, server = meet(false, call("lsblk"), tool_threshold=0.2)
+    assert assistant.ask("show me what is there").command == "lsblk"
+    assert len(server.asked) == 2
+    assistant, server = meet(
+        false, call("mkfs.ext4 -F /dev/sda1"), text("Hm."), tool_threshold=0.2, tries=2
+    )
+    assert assistant.ask("show me what is there").text == "/dev/sda1 is there. What shall I do?"
+    assert len(server.asked) == 3
+
+
 @pytest.mark.parametrize(
     ("said", "second"),
     [

@@ -129,6 +129,22 @@ def test_a_text_that_nearly_was_a_command_is_one() -> None:
     assert all(answer.review is None for answer in found[1:5])
 
 
+def test_a_command_takes_the_place_of_a_text_that_is_not_so() -> None:
+    """Whatever the message names; where something is against it, the truth is said."""
+    a, b, c = (case.name for case in CASES[:3])
+    told = Told(
+        {(a, None): "untrue", (a, LOOK): "$ other", (b, None): "untrue", (b, LOOK): "$ ask b",
+         (b, 1): "untrue", (c, None): "Which?", (c, LOOK): "$ other"}
+    )  # fmt: skip
+    reviewed = Reviewed(
+        told, by_word, tries=2, retry=RETRY, threshold=0.2,
+        doubt=lambda case, text: "It is not so." if text == "untrue" else "",
+        due=lambda case, command: False,
+    )  # fmt: skip
+    found = answered(reviewed, CASES[:3])
+    assert [answer.text for answer in found] == ["$ other", "It is not so.", "Which?"]
+
+
 def test_without_a_threshold_a_text_stands() -> None:
     """1: nobody is asked a second time."""
     told = Told({}, "Which?")

@@ -530,7 +530,7 @@ def test_a_text_that_was_nearly_a_command_is_looked_at_again(
     expect(tab.card().locator("code").first).to_have_text("mkfs.ext4 -F /dev/sda")
     assert "Which one" not in tab.page.locator("#log").inner_text()
     first, *_ = scripted.looked
-    assert (first["temperature"], first["tool_threshold"]) == (0, 0.15)
+    assert (first["temperature"], first["tool_threshold"]) == (0, 0.05)
     assert first["messages"] == scripted.asked[0]["messages"]
     assert len(scripted.looked) == len(scripted.asked) == 4
     assert tab.complaints == []

@@ -117,7 +117,7 @@ class Assistant:
             answer = self._ask(ask, on_text)
         self.history.append({"role": "user", "content": message})
         turn, again = self._judged(answer, message)
-        other = self._second_look(ask, message) if answer.type == "text" else None
+        other = self._second_look(ask, message, turn) if answer.type == "text" else None
         if other is not None:
             turn = other
         elif again:
@@ -129,10 +129,10 @@ class Assistant:
         """How a turn stands in the history while nobody has agreed to it."""
         return _NOTHING_RAN if turn.command is not None else turn.text or "…"
 
-    def _second_look(self, ask: Ask, message: str) -> Turn | None:
+    def _second_look(self, ask: Ask, message: str, first: Turn) -> Turn | None:
         """A proposal in place of a text, where the model nearly made one, the message names what it works
-        on, and nothing is against it, a question for consent included; else None. The server has read
-        the question already."""
+        on or the text was not so, and nothing is against it, a question for consent included; else None.
+        The server has read the question already."""
         cfg = self.cfg
         if not isinstance(cfg, ChatAskConfig) or cfg.tool_threshold >= 1:
             return None
@@ -147,7 +147,9 @@ class Assistant:
         if answer.type == "text" or not isinstance(command, str):
             return None
         against = objection(self.state, self.history, command)
-        if against is not None or not about(self.state, self.history, command):
+        told = first.answer.text.strip() if first.answer is not None else ""
+        false = first.text not in (told, CUT)
+        if against is not None or not (false or about(self.state, self.history, command)):
             return None
         turn, _ = self._judged(answer, message)
         return turn if turn.command is not None else None

@@ -33,6 +33,10 @@ from llmkit.installer.review_talk import CHOICE, Heard, offers_a_loss, own_disks
 
 _VALUE = re.compile(r"\b(?:which|what|how)\b", re.IGNORECASE)  # asks for more than yes or no
 _CORRECTS = re.compile(r"\b(?:other|instead|rather|no|nope|not)\b", re.IGNORECASE)
+_NUMBERS = {
+    "1": ("1", "one", "first"), "2": ("2", "two", "second"), "3": ("3", "three", "third"),
+    "4": ("4", "four", "fourth"),
+}  # fmt: skip
 
 
 class Consent(enum.Enum):
@@ -107,12 +111,18 @@ class Talk(Heard):
         if table and say.only_formats(plan):
             return Consent.ask
         if say.agrees(kept):
-            if not scope.plain_yes(self.said, self._names()):
+            if not scope.plain_yes(self.said, self._names() | self._number(asked)):
                 return Consent.ask
             return Consent.given if offers_a_loss(plan) else Consent.ask
         value = _VALUE.search(part) is not None or re.search(r"\d", kept) is not None
         short = len(kept.split()) <= 5 and value and not say.asks_to_look(kept)
         return Consent.given if short and self._wished(plan=False) else Consent.ask
+
+    def _number(self, asked: Refs) -> frozenset[str]:
+        """Words for the number of the one partition that a question is about: `go ahead with 2`."""
+        parts = asked.nodes - {disk.path for disk in self.state.disks}
+        found = re.search(r"\d+$", next(iter(parts))) if len(parts) == 1 else None
+        return frozenset(_NUMBERS.get(found[0], (found[0],))) if found else frozenset()
 
     def _another_one(self, need: set[str]) -> bool:
         """Whether the message means another disk than these: "the latter" of two that were named, "the

@@ -106,7 +106,7 @@ _YES_IN_SPITE = re.compile(  # with a word of refusal in it, and none
     r"(?:be \w+|stay|remain|survive)|"
     r"nothing (?:important|on it(?! (?:that )?(?:i|we) want you)|there|to lose|worth|is on it|"
     r"i need(?! to\b)|that matters|valuable|to (?:keep|save))|"
-    r"nothing (?:more|else|further|besides)(?= ?(?:$|[.,;!]))|"
+    r"nothing (?:more|else|further|besides)(?: (?:yet|now|for now|so far|today))?(?= ?(?:$|[.,;!]))|"
     r"nothing of (?:value|interest|importance|worth|mine)|nothing's on (?:it|there)|"
     r"not (?:needed|important)|needs? no partitions|no longer (?:need|want)\w*"
     r"(?! (?:you |us )?to\b)(?! (?:\S+ )?(?:eras|wip|format|partition|delet|clear)\w*)|never mind the|"

@@ -180,7 +180,7 @@ export class Talk {
     }
     const talk = [...turns, said];
     let found = await this.#judged(answer, talk, signal);
-    const nearly = answer.type === "text" ? await this.#secondLook(talk, asked, signal) : null;
+    const nearly = answer.type === "text" ? await this.#secondLook(talk, asked, signal, found.blocked) : null;
     if (nearly) found = nearly;
     else if (found.again) found = await this.#anew(found, talk, asked, signal);
     if (this.#busy?.signal !== signal) return; // another conversation has begun meanwhile
@@ -190,9 +190,9 @@ export class Talk {
   }
 
   // A proposal in place of words, as in llmkit.chat: the model nearly made one, the message names what it works
-  // on, and nothing is against it, the question for consent included. Words that are there already stay when
+  // on or the words are not so, and nothing is against it, the question for consent included. Words that are there already stay when
   // this fails or is stopped.
-  async #secondLook(talk, asked, signal) {
+  async #secondLook(talk, asked, signal, isFalse) {
     const { tool_threshold } = this.#options;
     if (tool_threshold >= 1) return null;
     try {
@@ -202,7 +202,7 @@ export class Talk {
       const command = called.trim();
       const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
         { signal, brief: true });
-      return check.allowed && check.about ? { thinking: thought(answer), command, talk, check } : null;
+      return check.allowed && (check.about || isFalse) ? { thinking: thought(answer), command, talk, check } : null;
     } catch {
       return null;
     }
