@@ -92,3 +92,22 @@ def test_only_the_right_count_stands(count: int, state: SystemState) -> None:
         assert due in found
     else:
         assert "no partition" in found
+
+
+COPIED = run_command("rsync -aAXHx / /mnt/", MOUNTED).state
+WRITTEN = run_command("genfstab -U /mnt >> /mnt/etc/fstab", COPIED).state
+KNOWN = run_command("arch-chroot /mnt useradd -m -s /bin/bash tim", WRITTEN).state
+SYSTEM = [
+    (WRITTEN, "/dev/vda2 would not start yet: there is no boot loader and no fstab. Shall I do them first?",
+     "the fstab is written"),
+    (KNOWN, "Not yet: a user is missing, so nobody could log in.", "tim is a user of the new system"),
+    (COPIED, "/dev/vda2 would not start yet: there is no boot loader and no fstab. Shall I?", ""),
+    (COPIED, "Not yet: a user is missing, so nobody could log in.", ""),
+    (WRITTEN, "If there is no fstab, nothing is mounted at the start.", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "text", "truth"), SYSTEM)
+def test_what_the_new_system_has_is_known(state: SystemState, text: str, truth: str) -> None:
+    """By what was run, which no context says."""
+    assert false_claim(state, "restart", text) == truth

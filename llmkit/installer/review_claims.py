@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from llmkit.installer.devices import signature
 from llmkit.installer.review_refer import candidates, efi, named
-from llmkit.installer.state import SystemState
+from llmkit.installer.state import SystemState, Tree
 
 _DEV = r"(/dev/[\w/-]*\w)"
 _COUNTED = re.compile(r"\bits (\d{1,3}) partitions\b", re.IGNORECASE)
@@ -80,6 +80,28 @@ def _only(state: SystemState, found: re.Match[str]) -> str:
     return f"{others[0]} is here, too" if others and found[1] in own else ""
 
 
+def _root(state: SystemState) -> Tree | None:
+    """The files of the new system at /mnt."""
+    source = next((one.source for one in state.mounts if one.target == "/mnt"), "")
+    return next((tree for path, tree in state.trees if path == source), None)
+
+
+def _no_loader(state: SystemState, found: re.Match[str]) -> str:
+    tree = _root(state)
+    return f"{tree.bootloader} is installed" if tree is not None and tree.bootloader else ""
+
+
+def _no_fstab(state: SystemState, found: re.Match[str]) -> str:
+    tree = _root(state)
+    return "the fstab is written" if tree is not None and tree.fstab else ""
+
+
+def _no_user(state: SystemState, found: re.Match[str]) -> str:
+    tree = _root(state)
+    names = [user.name for user in tree.users] if tree is not None else []
+    return f"{names[0]} is a user of the new system" if names else ""
+
+
 _CLAIMS: tuple[tuple[re.Pattern[str], Callable[[SystemState, re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), check)
     for pattern, check in (
@@ -93,6 +115,9 @@ _CLAIMS: tuple[tuple[re.Pattern[str], Callable[[SystemState, re.Match[str]], str
         ),
         (r"\bneeds (UEFI), but this machine\b", _needed),
         (r"\bthere is no (?:EFI (?:system )?partition|ESP)\b(?! (?:on|yet on)\b)", _no_esp),
+        (r"\b(?:no|nor|without an?) boot ?loader\b", _no_loader),
+        (r"\bno (?:boot loader and no )?fstab\b", _no_fstab),
+        (r"\b(?:a user is missing|no user(?= (?:yet|so far|and|is)\b|[.,;]))", _no_user),
         (r"\bthe only disk (?:here )?is " + _DEV, _only),
     )
 )
