@@ -75,3 +75,21 @@ def test_a_domain_without_a_word_on_texts_lets_all_through() -> None:
     """The seam's default."""
     assert about(object(), None, [], "anything") is False  # type: ignore[arg-type]
     assert untrue(object(), None, [], "anything") == ""  # type: ignore[arg-type]
+
+
+ABOUT = [
+    (LAID, "ext4 for the larger partition of vda", "mkfs.ext4 -F /dev/vda2", True),  # nothing known is lost
+    (TWO, "format sda1 with ext4", "mkfs.ext4 -F /dev/sda1", False),  # ntfs is
+    (TWO, "attach the ext4 partition at /mnt", "mount /dev/sda2 /mnt", True),
+    (TWO, "attach the ext4 partition at /mnt", "mount /dev/nvme0n1p2 /mnt", False),
+    (TWO, "attach it at /mnt", "mount /dev/sda2 /mnt", False),
+    (LAID, "is the larger partition of vda ext4?", "mkfs.ext4 -F /dev/vda2", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "said", "command", "due"), ABOUT)
+def test_what_a_message_names_or_describes(
+    state: SystemState, said: str, command: str, due: bool
+) -> None:
+    """What a line works on, and no more; no question, and no loss that is known."""
+    assert about(get_domain("installer"), state, talk(said), command) is due

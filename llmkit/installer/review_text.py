@@ -23,8 +23,9 @@ from llmkit.installer.guard_names import disks_of, presence
 from llmkit.installer.plan import ROOT_KINDS
 from llmkit.installer.review_claims import counted_right, false_claim
 from llmkit.installer.review_consent import Talk
-from llmkit.installer.review_loss import losses
-from llmkit.installer.review_refer import named
+from llmkit.installer.review_described import described
+from llmkit.installer.review_loss import UNKNOWN, losses
+from llmkit.installer.review_refer import Refs, efi, named
 from llmkit.installer.review_step import kept, like
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
@@ -57,27 +58,34 @@ def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str
 
 def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> bool:
     """Whether the last message names the disks that a line works on, and its partitions where it names
-    any. False for a line without any, and for one that something is lost by."""
+    or describes any. False for a line without any, and for one that a known thing is lost by."""
     talk = Talk(messages, state)
     refs = talk.meant(kept(talk.said))
     nodes = named(command, state)
     disks = {disk.path for disk in state.disks}
     used = {path for node in nodes for path in disks_of(state, node)}
+    told = None if refs else described(kept(talk.said), state)
+    if told and told[0] and told[1] == 1:  # "attach the ext4 partition"
+        own = frozenset(path for node in told[0] for path in disks_of(state, node))
+        refs = Refs(frozenset(told[0]), own) if len(told[0]) == 1 else refs
     parts = refs.nodes - disks
     if not nodes or not refs or not refs.sure or not used <= refs.disks:
         return False
-    if parts and not nodes - disks <= parts:
+    destroys = check_command(command, state).danger == "destructive"
+    beside = frozenset() if destroys else efi(state)  # mounted with the root
+    if parts and not nodes - disks <= parts | beside:
         return False
-    if check_command(command, state).danger != "destructive":
+    if not destroys:
         return True
     return not (say.doubts(talk.said) or wish.looks(talk.said) or _loses(talk, command))
 
 
 def _loses(talk: Talk, command: str) -> bool:
-    """Whether a line destroys anything but what this conversation has made."""
+    """Whether a line destroys anything that is known, but for what this conversation has made."""
     outcome = run_command(command, talk.state)
     found = explain(outcome, talk.state, command)
-    return bool(losses(command, outcome, found, talk.state, talk.ran))
+    lost = losses(command, outcome, found, talk.state, talk.ran)
+    return any(loss.kind != UNKNOWN for loss in lost)
 
 
 def untrue(state: SystemState, messages: Sequence[Mapping[str, str]], text: str) -> str:
