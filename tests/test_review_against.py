@@ -66,6 +66,7 @@ FINE = [
     (AT_BOOT, ("german", f"$ {GERMAN}", "and the keys like that, too"), KEYS.format("de-latin1")),
     (AT_BOOT, ("grub for uefi please",), GRUB_UEFI),
     (PAIR, ("ext4 on the whole disk vda, without partitions",), "mkfs.ext4 -F /dev/vda"),
+    (PAIR, ("format vda as ext4",), "mkfs.ext4 -F /dev/vda"),
     (HALF, ("vda: 512M esp", f"$ {ESP_ALONE}", "the rest for root"), "sgdisk -n 2:0:0 -t 2:8300 /dev/vda"),
 ]  # fmt: skip
 

@@ -51,9 +51,10 @@ _TYPE_AS_SIZE = re.compile(  # the type's code in the place of the size, too
     r"(-n (\d+):0:)\+(?P<code>\d{4})( -t \2:(?P=code)\b)"
 )
 _MKFS = re.compile(r"\b(?:mkfs(?:\.\w+)?|mkswap)\b[^&;|]*?(/dev/[\w/-]*\w)(?=\s|$|&|;)")
+_FORMATS = re.compile(r"\b(?:mkfs\w*|(?:re)?format\w*|file ?systems?|ext[234]|btrfs|xfs|f2fs)\b")
 _NO_TABLE = re.compile(  # what a person says who wants no partitions
-    r"\b(?:whole|entire|directly|raw|itself|superfloppy)\b|\b(?:without|no|not any) part(?:ition)?s?\b|"
-    r"\bno (?:partition )?table\b"
+    r"\b(?:whole|entire|directly|raw|itself|superfloppy|as it is)\b|"
+    r"\b(?:without|no|not any) part(?:ition)?s?\b|\bno (?:partition )?table\b"
 )
 _GRUB_FOR = re.compile(r"\bgrub-install\b[^&;|]*--target=(i386-pc|x86_64-efi)")
 _FOR_BIOS = re.compile(
@@ -183,11 +184,8 @@ def _whole_disk(talk: Talk, command: str) -> tuple[str, str]:
     disks = {disk.path for disk in talk.state.disks}
     path = next((one for one in _MKFS.findall(command) if one in disks), "")
     said = " ".join([talk.said, *(turn.text for turn in talk.turns if turn.user)])
-    if (
-        not path
-        or "mkfs.fat" in command
-        or "mkfs" in talk.said
-        or _NO_TABLE.search(say.folded(said))
-    ):
+    if not path or "mkfs.fat" in command or _NO_TABLE.search(say.folded(said)):
         return "", ""
+    if _FORMATS.search(say.folded(talk.said)):
+        return "", ""  # "format it", "xfs on sda"
     return f"This puts a file system on the whole of {path}, without partitions", ""
