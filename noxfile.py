@@ -52,7 +52,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- -k guard."""
     install(session, "-e", TESTED)
     install_default_model(session)
-    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2", "--durations=60"]))
 
 
 @nox.session
