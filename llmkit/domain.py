@@ -270,6 +270,15 @@ def about(domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], co
     return own is not None and bool(own(state, messages, command))
 
 
+def wished(
+    domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], command: str
+) -> bool:
+    """Whether a command may take the place of a text that is not so: the last message asks nothing, and
+    the command does more than look. False where the domain does not say."""
+    own = getattr(domain, "wished", None)
+    return own is not None and bool(own(state, messages, command))
+
+
 def review(
     domain: Guarded, state: Any, messages: Sequence[Mapping[str, str]], command: str
 ) -> str | None:

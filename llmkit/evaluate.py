@@ -41,7 +41,7 @@ from llmkit.evaluate_files import (
     rules_digest,
     write_results,
 )
-from llmkit.evaluate_review import Reviewed, doubt, due, judge
+from llmkit.evaluate_review import Reviewed, doubt, due, judge, wanted
 from llmkit.evaluate_review import summary as review_summary
 from llmkit.evaluate_run import Backend as Answers
 from llmkit.evaluate_run import Local, Result, run_cases, summarize
@@ -162,7 +162,7 @@ def _evaluate(
         own = cfg.backend is Backend.local  # others may not know what a threshold is
         return Reviewed(
             answers(), judge(domain), tries=cfg.tries, retry=cfg.retry, doubt=doubt(domain),
-            due=due(domain), threshold=cfg.tool_threshold if own else 1.0,
+            due=due(domain), wanted=wanted(domain), threshold=cfg.tool_threshold if own else 1.0,
         )  # fmt: skip
 
     return run(

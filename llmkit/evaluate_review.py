@@ -20,7 +20,7 @@ from typing import Any
 
 from llmkit.chat_types import CUT
 from llmkit.config_chat import RetryConfig
-from llmkit.domain import Domain, Objection, about, objection, untrue
+from llmkit.domain import Domain, Objection, about, objection, untrue, wished
 from llmkit.evaluate_run import (
     Answer,
     Backend,
@@ -66,6 +66,15 @@ def due(domain: Domain) -> Due:
     return found
 
 
+def wanted(domain: Domain) -> Due:
+    """Whether a command may take the place of a text that is not so."""
+
+    def found(case: Case, command: str) -> bool:
+        return wished(domain, case.state, case.messages, command)
+
+    return found
+
+
 def _never(case: Case, command: str) -> bool:
     return False
 
@@ -86,9 +95,11 @@ class Reviewed:
         retry: RetryConfig,
         doubt: Doubt = _none,
         due: Due = _never,
+        wanted: Due = _never,
         threshold: float = 1.0,
     ) -> None:
-        self.backend, self.judge, self.doubt, self.due = backend, judge, doubt, due
+        self.backend, self.judge, self.doubt = backend, judge, doubt
+        self.due, self.wanted = due, wanted
         self.tries, self.retry, self.threshold = tries, retry, threshold
 
     def answer(
@@ -158,9 +169,9 @@ class Reviewed:
             item = texts[index]
             command = None if answer.error is not None else reply_of(answer).command
             found = None if command is None else self._objection(item.case, answer)
+            case, false = item.case, item.found is not None
             wanted = command is not None and (
-                item.found is not None
-                or self.due(item.case, command)  # the text was not so, or it is named
+                self.due(case, command) or (false and self.wanted(case, command))
             )
             if not wanted or found is not None:
                 self._ended(item, on_answer, again, last=last)

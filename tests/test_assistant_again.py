@@ -132,17 +132,19 @@ def test_a_text_that_nearly_was_a_command_is_proposed(meet: Meet) -> None:
     assert [message["role"] for message in assistant.history] == ["user", "assistant"]
 
 
-def test_a_text_that_is_not_so_gives_way_to_any_line_that_may_be_proposed(meet: Meet) -> None:
-    """The message need not name what it works on; a loss is still asked about."""
+def test_a_text_that_is_not_so_gives_way_to_a_deed_that_may_be_proposed(meet: Meet) -> None:
+    """The message need not name what it works on; a question is no wish, and a loss is still asked about."""
     false = text("There is no /dev/sda1 here.")
-    assistant, server = meet(false, call("lsblk"), tool_threshold=0.2)
-    assert assistant.ask("show me what is there").command == "lsblk"
+    assistant, server = meet(false, call("mount /dev/sda1 /mnt"), tool_threshold=0.2)
+    assert assistant.ask("put it at /mnt").command == "mount /dev/sda1 /mnt"
     assert len(server.asked) == 2
-    assistant, server = meet(
-        false, call("mkfs.ext4 -F /dev/sda1"), text("Hm."), tool_threshold=0.2, tries=2
-    )
-    assert assistant.ask("show me what is there").text == "/dev/sda1 is there. What shall I do?"
-    assert len(server.asked) == 3
+    for said, line in (
+        ("what is at /mnt?", "mount /dev/sda1 /mnt"),
+        ("format it", "mkfs.xfs -f /dev/sda1"),
+    ):
+        assistant, server = meet(false, call(line), text("Hm."), tool_threshold=0.2, tries=2)
+        assert assistant.ask(said).text == "/dev/sda1 is there. What shall I do?"
+        assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -131,18 +131,21 @@ def test_a_text_that_nearly_was_a_command_is_one() -> None:
 
 def test_a_command_takes_the_place_of_a_text_that_is_not_so() -> None:
     """Whatever the message names; where something is against it, the truth is said."""
-    a, b, c = (case.name for case in CASES[:3])
+    a, b, c, d = (case.name for case in CASES[:4])
     told = Told(
-        {(a, None): "untrue", (a, LOOK): "$ other", (b, None): "untrue", (b, LOOK): "$ ask b",
+        {(d, None): "untrue", (d, LOOK): "$ look", (d, 1): "untrue",
+         (a, None): "untrue", (a, LOOK): "$ other", (b, None): "untrue", (b, LOOK): "$ ask b",
          (b, 1): "untrue", (c, None): "Which?", (c, LOOK): "$ other"}
     )  # fmt: skip
     reviewed = Reviewed(
         told, by_word, tries=2, retry=RETRY, threshold=0.2,
         doubt=lambda case, text: "It is not so." if text == "untrue" else "",
-        due=lambda case, command: False,
+        wanted=lambda case, command: command != "look",
     )  # fmt: skip
-    found = answered(reviewed, CASES[:3])
-    assert [answer.text for answer in found] == ["$ other", "It is not so.", "Which?"]
+    found = answered(reviewed, CASES[:4])
+    assert [answer.text for answer in found] == [
+        "$ other", "It is not so.", "Which?", "It is not so."
+    ]  # fmt: skip
 
 
 def test_without_a_threshold_a_text_stands() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.domain import about, get_domain, untrue
+from llmkit.domain import about, get_domain, untrue, wished
 from llmkit.installer.state import SystemState
 from tests.test_review import ONE, TWO, talk
 from tests.test_review_another import USER
@@ -93,3 +93,16 @@ def test_what_a_message_names_or_describes(
 ) -> None:
     """What a line works on, and no more; no question, and no loss that is known."""
     assert about(get_domain("installer"), state, talk(said), command) is due
+
+
+@pytest.mark.parametrize(
+    ("said", "command", "may"),
+    [("mount it, that was forgotten", "mount /dev/sda2 /mnt", True),
+     ("would you mount sda2", "mount /dev/sda2 /mnt", True),
+     ("is sda2 mounted?", "mount /dev/sda2 /mnt", False), ("show me sda2", "mount /dev/sda2 /mnt", False),
+     ("mount it, that was forgotten", "lsblk", False)],
+)  # fmt: skip
+def test_a_question_is_not_answered_with_a_deed(said: str, command: str, may: bool) -> None:
+    """What may take the place of a text that is not so: a deed where one was wished for."""
+    assert wished(get_domain("installer"), TWO, talk(said), command) is may
+    assert wished(object(), None, [], command) is False  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ from llmkit.installer.explain_words import safe
 from llmkit.installer.facts import gather
 from llmkit.installer.guard import check_command
 from llmkit.installer.review import objection
-from llmkit.installer.review_text import about
+from llmkit.installer.review_text import about, wished
 from llmkit.installer.review_text import instead as instead_of
 from llmkit.installer.run import run_command
 from llmkit.installer.same import programs, same
@@ -149,7 +149,10 @@ class Assistant:
         against = objection(self.state, self.history, command)
         told = first.answer.text.strip() if first.answer is not None else ""
         false = first.text not in (told, CUT)
-        if against is not None or not (false or about(self.state, self.history, command)):
+        may = wished if false else about
+        if against is not None or not (
+            may(self.state, self.history, command) or about(self.state, self.history, command)
+        ):
             return None
         turn, _ = self._judged(answer, message)
         return turn if turn.command is not None else None

@@ -80,6 +80,15 @@ def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: st
     return not (say.doubts(talk.said) or wish.looks(talk.said) or _loses(talk, command))
 
 
+def wished(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> bool:
+    """Whether a line may take the place of a text that is not so: the last message neither asks nor only
+    looks, and the line does more than look."""
+    said = Talk(messages, state).said
+    if say.doubts(said) or say.only_looks(said) or wish.looks(said):
+        return False
+    return check_command(command, state).danger != "read"
+
+
 def _loses(talk: Talk, command: str) -> bool:
     """Whether a line destroys anything that is known, but for what this conversation has made."""
     outcome = run_command(command, talk.state)

@@ -168,6 +168,12 @@ class InstallerDomain:
         """Whether the last message names the disks and partitions of a command; see review_text."""
         return review_text.about(state, messages, command)
 
+    def wished(
+        self, state: SystemState, messages: Sequence[Mapping[str, str]], command: str
+    ) -> bool:
+        """See `llmkit.domain.wished`."""
+        return review_text.wished(state, messages, command)
+
     def picture(self, state: SystemState) -> Picture:
         """The disks as bars, what is mounted, and the facts."""
         return picture.picture(state)

@@ -202,7 +202,7 @@ export class Talk {
       const command = called.trim();
       const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
         { signal, brief: true });
-      return check.allowed && (check.about || isFalse) ? { thinking: thought(answer), command, talk, check } : null;
+      return check.allowed && (check.about || isFalse && check.danger !== "read" && !talk.at(-1).content.includes("?")) ? { thinking: thought(answer), command, talk, check } : null;
     } catch {
       return null;
     }
