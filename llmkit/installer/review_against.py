@@ -181,7 +181,7 @@ def _twice(talk: Talk, command: str) -> tuple[str, str]:
 
 def _whole_disk(talk: Talk, command: str) -> tuple[str, str]:
     """A file system for data on a whole disk, which nobody spoke of: nothing could start from it."""
-    disks = {disk.path for disk in talk.state.disks}
+    disks = {disk.path for disk in talk.state.disks if disk.signature is None}
     path = next((one for one in _MKFS.findall(command) if one in disks), "")
     said = " ".join([talk.said, *(turn.text for turn in talk.turns if turn.user)])
     if not path or "mkfs.fat" in command or _NO_TABLE.search(say.folded(said)):
