@@ -27,14 +27,12 @@ from llmkit.installer.review_failure import fails
 from llmkit.installer.review_layout import AND, laid_out
 from llmkit.installer.review_looks import other_look
 from llmkit.installer.review_part import (
-    AT_MNT,
     FLAGS,
     SAYS_OFF,
     completed,
     only_to_mnt,
     other_end,
     the_part,
-    too_much,
     without_restart,
 )
 from llmkit.installer.review_places import corrected
@@ -51,6 +49,7 @@ _IN_GROUP = re.compile(r"\b(?:wheel|sudo\w*|admin\w*|groups?|members?\w*)\b")
 _NOT_IN_GROUP = re.compile(
     r"\b(?:no|not|never|don'?t|remove|take|out|from|without|another|like|ordinary|plain|normal|named|called|exists?)\b"
 )
+_BOTH = re.compile(r"\b(?:esp|efi|boot|both|all|everything|mounts|them|partitions)\b")
 _RENAME = re.compile(
     r"(.*\s)?usermod -l ([a-z_][\w-]*)( -d /home/([a-z_][\w-]*) -m)? ([a-z_][\w-]*)"
 )
@@ -113,9 +112,9 @@ def _near(talk: Talk, command: str) -> Iterator[str]:
     if len(parts) > 1:
         yield _only_named(talk, parts)
         yield without_restart(talk, command)
-        yield _without_failing(talk, parts)
-        if too_much(talk, command).startswith(AT_MNT):
+        if not _BOTH.search(say.folded(talk.said)):
             yield only_to_mnt(parts)
+        yield _without_failing(talk, parts)
 
 
 def _other_disk(talk: Talk, command: str) -> str:
@@ -262,5 +261,11 @@ def _without_failing(talk: Talk, parts: Sequence[str]) -> str:
         one_of = part.startswith("mkfs.") and any(other.startswith("mkfs.") for other in rest)
         one_of = one_of and is_plain(talk.said, named(" ".join(rest), state), state)
         one_of |= part.startswith("mount ") and any(p.startswith("mount ") for p in parts[:place])
+        if (
+            rest[place - 1 : place]
+            and rest[place - 1].startswith("mkdir ")
+            and part.startswith("mount ")
+        ):
+            rest = [*rest[: place - 1], *rest[place:]]  # the folder was for what cannot be mounted
         return " && ".join(rest) if alone or one_of else ""
     return ""

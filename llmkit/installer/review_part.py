@@ -109,7 +109,6 @@ _TO_MNT = re.compile(
     r"\bpartition\b.*(?<![\w/])/mnt(?![\w/])|(?<![\w/])/mnt(?![\w/]).*\bpartition\b"
 )
 _ELSEWHERE = re.compile(r"\bmount\b[^&;|]* /mnt/\S")
-AT_MNT = "You spoke of one partition at /mnt"
 _TOLD = "You asked"  # how an objection begins; a yes to it is for the line as it is
 _ADMIN = re.compile(r"\b(?:wheel|sudo\w*|admin\w*)\b")
 _WITH_PASSWORD = re.compile(
@@ -168,7 +167,7 @@ def too_much(talk: Talk, command: str) -> str:
     if _MORE.search(plain) or "mkfs" not in command and _FORMATS.search(plain):
         return ""
     if not refs.nodes - disks and _TO_MNT.search(plain) and _ELSEWHERE.search(command):
-        return f"{AT_MNT}, and this mounts another one, too"
+        return "You spoke of one partition at /mnt, and this mounts another one, too"
     if not refs.sure or not refs.nodes or refs.nodes & disks or not used > refs.nodes:
         return ""
     more = listed(sorted(used - refs.nodes))
