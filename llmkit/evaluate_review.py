@@ -169,11 +169,12 @@ class Reviewed:
             item = texts[index]
             command = None if answer.error is not None else reply_of(answer).command
             found = None if command is None else self._objection(item.case, answer)
-            case, false = item.case, item.found is not None
-            wanted = command is not None and (
-                self.due(case, command) or (false and self.wanted(case, command))
-            )
-            if not wanted or found is not None:
+            false = item.found is not None  # what the model said in words
+            if (
+                command is None
+                or found is not None
+                or not (self.due(item.case, command) or (false and self.wanted(item.case, command)))
+            ):
                 self._ended(item, on_answer, again, last=last)
                 return
             item.heard(answer, None, None)

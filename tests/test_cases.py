@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections import Counter
 from functools import cache
@@ -103,7 +102,7 @@ def _patterns(sources: tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
 
 @cache
 def trained() -> tuple[frozenset[str], tuple[tuple[str, re.Pattern[str]], ...]]:
-    """All that is said in the conversations, on two machines each; and as patterns."""
+    """All that is said in the conversations, on every thirty-first kind of machine; and as patterns."""
     talks: list[Conversation] = load_conversations(find_toolkit().data / "conversations")[0]
     config = augment_support.config()
     said: set[str] = set()
@@ -112,8 +111,8 @@ def trained() -> tuple[frozenset[str], tuple[tuple[str, re.Pattern[str]], ...]]:
         for turn in talk.turns:
             said |= {normal(source) for source in (*turn.user, *turn.text) if "{" not in source}
             patterns += _patterns((*turn.user, *turn.text))
-        scenarios = DOMAIN.scenarios(config, random.Random(talk.id), talk.when, talk.start)
-        for scenario in islice(scenarios, 2):
+        scenarios = DOMAIN.every_scenario(config, talk.when, talk.start)
+        for scenario in islice(scenarios, 0, None, 31):
             for planned in plan(talk, scenario, DOMAIN).turns:
                 said |= {normal(wording.text) for wording in planned.wordings}
                 said |= {normal(text) for text in planned.history}
@@ -122,7 +121,7 @@ def trained() -> tuple[frozenset[str], tuple[tuple[str, re.Pattern[str]], ...]]:
 
 def test_the_cases_are_in_words_of_their_own() -> None:
     """No message of four or more words, of either side and commands included, is in a training
-    conversation, in any wording, on two machines each; slots may hold anything."""
+    conversation, in any wording, on many kinds of machine; slots may hold anything."""
     said, patterns = trained()
     assert len(said) > 5000
     assert normal("Partition the disk!") in said

@@ -149,10 +149,8 @@ class Assistant:
         against = objection(self.state, self.history, command)
         told = first.answer.text.strip() if first.answer is not None else ""
         false = first.text not in (told, CUT)
-        may = wished if false else about
-        if against is not None or not (
-            may(self.state, self.history, command) or about(self.state, self.history, command)
-        ):
+        asked = self.state, self.history, command
+        if against is not None or not (about(*asked) or (false and wished(*asked))):
             return None
         turn, _ = self._judged(answer, message)
         return turn if turn.command is not None else None

@@ -13,9 +13,9 @@ import re
 
 from llmkit.installer import review_words as say
 from llmkit.installer.review_consent import Talk
+from llmkit.installer.review_layout import AND
 from llmkit.installer.review_step import kept
 
-AND = re.compile(r"\s*&&\s*")
 _SETTINGS = (  # what people call it; the parts of a line that change it
     ("keyboard", r"keyboard|keymap|key ?layout", r"KEYMAP=|\bloadkeys\b|vconsole|set-keymap"),
     ("language", r"lang|language|locale\.conf", r"\bLANG=|locale\.conf|\bset-locale\b"),
@@ -107,9 +107,11 @@ def _left_alone(talk: Talk, command: str) -> tuple[str, str]:
     """A setting that the message says is to stay as it is."""
     text = say.folded(talk.said)
     for name, called, changes in _SETTINGS:
-        patterns = [re.compile(one.format(called)) for one in _LEFT_ALONE]
-        found = next((hit for one in patterns if (hit := one.search(text))), None)
-        if found is None or not re.search(changes, command):
+        if not re.search(changes, command):
+            continue
+        hits = (re.search(one.format(called), text) for one in _LEFT_ALONE)
+        found = next(filter(None, hits), None)
+        if found is None:
             continue
         rest = text[: found.start()] + " " + text[found.end() :]
         if re.search(rf"\b(?:{called})\b", rest):
@@ -168,15 +170,13 @@ def _twice(talk: Talk, command: str) -> tuple[str, str]:
     if not twice:
         return "", ""
     parts = AND.split(command)
-    last = max(place for place, part in enumerate(parts) if twice in _MKFS.findall(part))
-    keep = [
-        part for place, part in enumerate(parts)
-        if place == last or twice not in _MKFS.findall(part)
-    ]  # fmt: skip
-    kinds = {part.split()[0] for part in parts if twice in _MKFS.findall(part)}
-    # of two kinds the last one stays; the same one twice may have been meant for two partitions
-    same = len({part for part in parts if twice in _MKFS.findall(part)}) == 1
-    return f"This formats {twice} twice", " && ".join(keep) if len(kinds) > 1 or same else ""
+    places = [place for place, part in enumerate(parts) if twice in _MKFS.findall(part)]
+    doubles = {parts[place] for place in places}
+    kinds = {part.split()[0] for part in doubles}
+    keep = [part for place, part in enumerate(parts) if place not in places[:-1]]
+    # of two kinds the last one stays; one kind with other options may have been meant for two partitions
+    sure = len(kinds) > 1 or len(doubles) == 1
+    return f"This formats {twice} twice", " && ".join(keep) if sure else ""
 
 
 def _whole_disk(talk: Talk, command: str) -> tuple[str, str]:

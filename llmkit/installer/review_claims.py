@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from llmkit.installer.devices import signature
 from llmkit.installer.review_refer import candidates, efi, named
-from llmkit.installer.state import SystemState, Tree
+from llmkit.installer.state import Disk, SystemState, Tree
 
 _DEV = r"(/dev/[\w/-]*\w)"
 _COUNTED = re.compile(r"\bits (\d{1,3}) partitions\b", re.IGNORECASE)
@@ -40,21 +40,28 @@ def _formatted(state: SystemState, found: re.Match[str]) -> str:
     return f"no file system is seen on {path}"
 
 
+def _its_disk(state: SystemState, text: str) -> Disk | None:
+    """The one disk that a text names."""
+    nodes = named(text, state)
+    disks = [disk for disk in state.disks if disk.path in nodes]
+    return disks[0] if len(disks) == 1 else None
+
+
 def _counted(state: SystemState, found: re.Match[str]) -> str:
-    disks = [disk for disk in state.disks if disk.path in named(found.string, state)]
-    if len(disks) != 1 or int(found[1]) == len(disks[0].partitions):
+    disk = _its_disk(state, found.string)
+    if disk is None or int(found[1]) == len(disk.partitions):
         return ""
-    count = len(disks[0].partitions)
+    count = len(disk.partitions)
     told = f"{count} partition{'s' * (count != 1)}" if count else "no partition"
-    return f"{disks[0].path} has {told}"
+    return f"{disk.path} has {told}"
 
 
 def counted_right(state: SystemState, text: str) -> str:
     """The text with the number of partitions that its disk has in place of another ("its 3 partitions")."""
-    disks = [disk for disk in state.disks if disk.path in named(text, state)]
-    if len(disks) != 1 or not disks[0].partitions:
+    disk = _its_disk(state, text)
+    if disk is None or not disk.partitions:
         return text
-    count = len(disks[0].partitions)
+    count = len(disk.partitions)
     return _COUNTED.sub("its partition" if count == 1 else f"its {count} partitions", text)
 
 
@@ -65,8 +72,7 @@ def _started(state: SystemState, found: re.Match[str]) -> str:
 
 
 def _needed(state: SystemState, found: re.Match[str]) -> str:
-    met = found[1].lower() == state.boot_mode
-    return "this machine was started in UEFI mode" if met and found[1].lower() == "uefi" else ""
+    return "this machine was started in UEFI mode" if state.boot_mode == "uefi" else ""
 
 
 def _no_esp(state: SystemState, found: re.Match[str]) -> str:
@@ -113,7 +119,7 @@ _CLAIMS: tuple[tuple[re.Pattern[str], Callable[[SystemState, re.Match[str]], str
             r"(?:started |starts |boots |booted |runs |running )?in (legacy bios|bios|uefi) mode\b",
             _started,
         ),
-        (r"\bneeds (UEFI), but this machine\b", _needed),
+        (r"\bneeds UEFI, but this machine\b", _needed),
         (r"\bthere is no (?:EFI (?:system )?partition|ESP)\b(?! (?:on|yet on)\b)", _no_esp),
         (r"\b(?:no|nor|without an?) boot ?loader\b", _no_loader),
         (r"\bno (?:boot loader and no )?fstab\b", _no_fstab),

@@ -98,7 +98,9 @@ def _wants_the_rest(talk: Talk, tables: set[str]) -> bool:
     used = [
         sum(p.size for p in d.partitions) / d.size for d in talk.state.disks if d.path in tables
     ]
-    return _REST.search(text) is not None and not _ANEW.search(text) and max(used) < 0.9
+    return (
+        _REST.search(text) is not None and not _ANEW.search(text) and max(used, default=1.0) < 0.9
+    )
 
 
 def _other_kind(talk: Talk, after: SystemState, made: dict[str, str]) -> bool:

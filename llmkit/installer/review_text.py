@@ -65,9 +65,9 @@ def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: st
     disks = {disk.path for disk in state.disks}
     used = {path for node in nodes for path in disks_of(state, node)}
     told = None if refs else described(kept(talk.said), state)
-    if told and told[0] and told[1] == 1:  # "attach the ext4 partition"
+    if told and len(told[0]) == told[1] == 1:  # "attach the ext4 partition"
         own = frozenset(path for node in told[0] for path in disks_of(state, node))
-        refs = Refs(frozenset(told[0]), own) if len(told[0]) == 1 else refs
+        refs = Refs(frozenset(told[0]), own)
     parts = refs.nodes - disks
     if not nodes or not refs or not refs.sure or not used <= refs.disks:
         return False

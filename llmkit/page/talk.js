@@ -190,8 +190,8 @@ export class Talk {
   }
 
   // A proposal in place of words, as in llmkit.chat: the model nearly made one, the message names what it works
-  // on or the words are not so, and nothing is against it, the question for consent included. Words that are there already stay when
-  // this fails or is stopped.
+  // on or the words are not so (then it must ask nothing, and the command do more than look), and nothing is against
+  // it, the question for consent included. Words that are there already stay when this fails or is stopped.
   async #secondLook(talk, asked, signal, isFalse) {
     const { tool_threshold } = this.#options;
     if (tool_threshold >= 1) return null;
@@ -202,7 +202,8 @@ export class Talk {
       const command = called.trim();
       const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
         { signal, brief: true });
-      return check.allowed && (check.about || isFalse && check.danger !== "read" && !talk.at(-1).content.includes("?")) ? { thinking: thought(answer), command, talk, check } : null;
+      const wished = isFalse && check.danger !== "read" && !talk.at(-1).content.includes("?");
+      return check.allowed && (check.about || wished) ? { thinking: thought(answer), command, talk, check } : null;
     } catch {
       return null;
     }
