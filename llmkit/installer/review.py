@@ -134,6 +134,9 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
             table=table,
             known=any(loss.kind != review_loss.UNKNOWN for loss in lost),
         )
+        formats = {event.kind for event in outcome.events} & set(_WORK) == {"format"}
+        if consent is Consent.ask and formats and review_loss.unused(lost, state, talk.ran):
+            consent = _direction(talk, outcome, found)  # nothing to lose that anybody knows of
         if consent is not Consent.given and all(
             loss.kind.startswith(review_loss.CONTENT) for loss in lost
         ):  # a path tells where
@@ -152,14 +155,7 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
                 # mkfs.jfs2: destructive by its name, and of what?
                 return Objection(_UNKNOWN, True, "consent")
             return None
-        done = {event.kind for event in outcome.events}
-        made = {event.device for event in outcome.events if event.kind == "format"}
-        if "table" not in done:
-            made |= set(state.devices()) - set(outcome.state.devices())
-        files = "remove" in done and not done & set(_WORK)
-        consent = talk.direction(
-            need, made=made, table=table, new_table="table" in done, files=files
-        )
+        consent = _direction(talk, outcome, found)
         text = _step(found, need, state)
     if consent is Consent.given:
         return None
@@ -168,6 +164,21 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     if consent is Consent.leave:
         return Objection(f"All right, {_names(need)} stays as it is.", False, "consent")
     return Objection(text, False, "consent")
+
+
+def _direction(talk: Talk, outcome: Outcome, found: Explanation) -> Consent:
+    """Whether a line that loses nothing is about the right disks, and wanted."""
+    done = {event.kind for event in outcome.events}
+    made = {event.device for event in outcome.events if event.kind == "format"}
+    if "table" not in done:
+        made |= set(talk.state.devices()) - set(outcome.state.devices())
+    return talk.direction(
+        _worked_on(outcome, found, talk.state),
+        made=made,
+        table="unpartition" in done or "table" in done,
+        new_table="table" in done,
+        files="remove" in done and not done & set(_WORK),
+    )
 
 
 def _asked_for(talk: Talk, reason: str) -> bool:

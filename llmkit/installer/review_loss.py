@@ -211,6 +211,19 @@ def _made_by(node: str, ran: Sequence[str], program: str) -> bool:
     )
 
 
+def unused(lost: Sequence[Loss], state: SystemState, ran: Sequence[str]) -> bool:
+    """Whether all that goes is partitions without a file system, on disks that have no others but those
+    that were made in this conversation: somebody partitioned them, and nothing was put there yet."""
+    disks = [disk for disk in state.disks if disk.path in {loss.disk for loss in lost}]
+    return all(loss.kind == UNKNOWN for loss in lost) and all(
+        part.signature is None
+        or not _part(disk, part.number, state, ran)
+        or _made_by(disk.partition_path(part.number), ran, "mk")
+        for disk in disks
+        for part in disk.partitions
+    )
+
+
 def _removed(path: str, state: SystemState, folder: bool, add: object) -> None:
     """Files that are deleted: a home directory, or all there is at a mount point; and of a system that
     was there before the conversation every folder (`folder`), and what it boots with."""
