@@ -39,6 +39,7 @@ from llmkit.domain import (
     get_domain,
     objection,
     untrue,
+    wished,
 )
 from llmkit.errors import DomainError
 from llmkit.picture import picture
@@ -220,7 +221,8 @@ def _failed(what: str) -> bytes:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The guard's verdict, and what stands against a command; `by` is None where nothing does.
-    `about`: whether the last message names what it works on."""
+    `about`: whether the last message names what it works on; `wished`: whether it may stand in place of
+    a text that is not so."""
 
     verdict: Verdict
     by: RefusedBy | None = None
@@ -228,6 +230,7 @@ class Judged:
     again: bool = False
     better: str = ""
     about: bool | None = None
+    wished: bool | None = None
 
 
 def _judged(
@@ -251,9 +254,10 @@ def _judged(
     if found is not None and found.kind != "against":
         by = "confirmation"
     named = about(domain, state, messages, command)
+    stands = wished(domain, state, messages, command)
     if found is None:
-        return Judged(verdict, about=named)
-    return Judged(verdict, by, found.text, found.again, found.better, named)
+        return Judged(verdict, about=named, wished=stands)
+    return Judged(verdict, by, found.text, found.again, found.better, named, stands)
 
 
 def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str, Any]:
@@ -265,6 +269,7 @@ def check(domain: Domain, state: Any, command: str, judged: Judged) -> dict[str,
         "again": judged.again,
         "better": judged.better or None,
         "about": judged.about,
+        "wished": judged.wished,
         "danger": str(judged.verdict.danger),
         "missing": list(judged.verdict.missing),
         "reason": judged.reason or judged.verdict.reason,

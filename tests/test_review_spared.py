@@ -20,7 +20,7 @@ def disk(name: str, model: str, *kinds: str, size: int = 500, parts: int = 2) ->
         {
             "number": number, "start": (number - 1) * 20 * GIB + MIB, "size": 20 * GIB,
             "type": DATA if number > 1 else ESP,
-            **({"signature": {"kind": kinds[number - 1]}} if kinds else {}),
+            **({"signature": {"kind": kinds[number - 1]}} if any(kinds[number - 1:number]) else {}),
         }
         for number in range(1, parts + 1)
     ]  # fmt: skip
@@ -33,7 +33,14 @@ def machine(*disks: dict[str, object]) -> SystemState:
 
 
 BLANK = machine(disk("sda", "Samsung SSD 870"))
+BLANK_OF_TWO = machine(
+    disk("sda", "Samsung SSD 870"), disk("sdb", "Crucial BX500", parts=0, size=240)
+)
 FOUR = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4", "ext4", "ext4", parts=4))
+MIXED = machine(
+    disk("sda", "Samsung SSD 870", "ntfs", "", parts=2),
+    disk("sdb", "Crucial BX500", "ext4", parts=1),
+)
 FULL = machine(disk("sda", "Samsung SSD 870", "vfat", "ext4"))
 TWO = machine(
     disk("sda", "Samsung SSD 870", parts=0), disk("sdb", "Crucial BX500", parts=0, size=240)
@@ -54,6 +61,14 @@ PASSES = [
     (FULL, "wipe the root partition of sda, leave the rest", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "erase sda and partition it, I don't need what's on it", ZAP.format("sda")),
     (FULL, "partition sda, I have no use for windows any more", ZAP.format("sda")),
+    (FULL, "erase sda and partition it, nothing on it is needed", ZAP.format("sda")),
+    (FULL, "mkfs.ext4 on sda2 and stop", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "wipe sda2 with wipefs, then stop", "wipefs -a /dev/sda2"),
+    (BLANK, "sda1 as fat32 please, stop there", "mkfs.fat -F32 /dev/sda1"),
+    # partitions that were made and hold nothing yet: any wish for them will do
+    (BLANK_OF_TWO, "can you make file systems on everything we made on sda?",
+     "mkfs.fat -F32 /dev/sda1 && mkfs.ext4 -F /dev/sda2"),
+    (BLANK_OF_TWO, "gonna need all of these formatted", "mkfs.fat -F32 /dev/sda1 && mkfs.ext4 -F /dev/sda2"),
 ]  # fmt: skip
 ASKS = [
     # what is spared goes
@@ -66,6 +81,17 @@ ASKS = [
     (BLANK, "root xfs, leave root and ESP", "mkfs.fat -F32 /dev/sda1"),
     (FULL, "mkfs.xfs on sda2 please I don't want the xfs", "mkfs.xfs -f /dev/sda2"),
     (FULL, "wipe sda, don't format", ZAP.format("sda") + " && mkfs.ext4 -F /dev/sda2"),
+    # "stop" with nothing that joins it takes it all back
+    (FULL, "format sda2, stop", "mkfs.ext4 -F /dev/sda2"),
+    (FULL, "wipe sda2 and... stop", "wipefs -a /dev/sda2"),
+    (FULL, "hold on and stop", "wipefs -a /dev/sda2"),
+    (BLANK, "format sda2, stop!", "mkfs.ext4 -F /dev/sda2"),
+    # beside a file system they may be anything; and these are not formatted only, or not wished for
+    (MIXED, "gonna need all of these formatted", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "gonna need all of these formatted", ZAP.format("sda")),
+    (BLANK, "no, do not put ext4 on the root", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "what does mkfs.ext4 do to the root?", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "put ext4 on sda1", "mkfs.ext4 -F /dev/sda2"),
     # more is said than that something is spared
     (FULL, "wipe sda2, leave sda2 alone", "wipefs -a /dev/sda2"),
     (FULL, "keep sda1 and sda2, wipe it", "wipefs -a /dev/sda2"),

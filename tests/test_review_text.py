@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.domain import about, get_domain, untrue, wished
+from llmkit.domain import about, get_domain, objection, untrue, wished
 from llmkit.installer.state import SystemState
 from tests.test_review import ONE, TWO, talk
 from tests.test_review_another import USER
@@ -47,6 +47,35 @@ def test_what_is_not_so_is_not_said(state: SystemState, said: str, text: str, in
     assert found == f"{instead}. What shall I do?"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Which one: /dev/sda (500G) or /dev/sdb (16G)? Everything on it is lost.",
+        "Which disk shall I erase, /dev/sda or /dev/sdb?",
+        "Which disk, /dev/sda or /dev/sdc? All of it is erased.",
+    ],
+)
+def test_a_choice_that_is_none_becomes_a_question_to_agree_to(text: str) -> None:
+    """It says which disk is left and what is lost; a yes to it, and no other word, is consent."""
+    domain, line = (
+        get_domain("installer"),
+        "sgdisk -Z /dev/sda && sgdisk -n 1:0:0 -t 1:8300 /dev/sda",
+    )
+    found = untrue(domain, ONE, talk("partition the disk"), text)
+    told = "Shall I use /dev/sda (500G), the only disk for that? It gets erased."
+    assert found.split(". ", 1)[1] == told
+    for said, agreed in (("yes", True), ("yes please", True), ("no", False), ("why?", False)):
+        messages = talk("partition the disk", found, said)
+        assert (objection(domain, ONE, messages, line) is None) == agreed, said
+
+
+def test_a_choice_of_what_to_look_at_is_no_question_for_a_loss() -> None:
+    """It asks about the disk, and nothing else."""
+    text = "Whose health: which disk do you mean, /dev/sda or /dev/sdb?"
+    found = untrue(get_domain("installer"), ONE, talk("health?"), text)
+    assert found.endswith("Do you mean /dev/sda (500G), the only disk for that?")
+
+
 @pytest.mark.parametrize(("state", "said", "text"), FINE)
 def test_what_may_be_so_is_let_through(state: SystemState, said: str, text: str) -> None:
     """Partitions to come, what the person named, sizes as they are."""
@@ -58,7 +87,9 @@ def test_any_text_may_be_read(text: str, state: SystemState) -> None:
     """No text is too odd, nor a number in it too long; what is wrong is told in a sentence."""
     for said in (text, f"there is no {text}.", f"/dev/{text} ({'9' * 400}G)"):
         found = untrue(get_domain("installer"), state, talk("and?"), said)
-        assert found == "" or found.endswith(". What shall I do?")
+        assert found == "" or found.endswith(
+            (". What shall I do?", ", the only disk for that?", "erased.")
+        )
 
 
 @given(

@@ -230,6 +230,18 @@ def test_whether_the_message_names_what_a_command_works_on(server: Running) -> N
     assert ask(server, "check", FULL, "lsblk")["about"] is None
 
 
+def test_whether_a_command_may_stand_for_a_text_that_is_not_so(server: Running) -> None:
+    """Not for one that asks, nor a command that only looks."""
+    for said, command, may in (
+        ("mount sda2 at /mnt", "mount /dev/sda2 /mnt", True),
+        ("would you mount sda2 at /mnt?", "mount /dev/sda2 /mnt", True),
+        ("what is at /mnt", "mount /dev/sda2 /mnt", False),
+        ("mount sda2 at /mnt", "lsblk", False),
+    ):
+        assert in_talk(server, "check", [said], command)["wished"] is may, said
+    assert ask(server, "check", FULL, "lsblk")["wished"] is None
+
+
 def test_what_is_not_so_of_an_answer_in_words(server: Running) -> None:
     """What to say in its place; null where nothing is known to be wrong. Requests as for commands."""
     talk = [{"role": "user", "content": "and now?"}]

@@ -130,6 +130,16 @@ _CLAIMS: tuple[tuple[re.Pattern[str], Callable[[SystemState, re.Match[str]], str
 _WHICH = re.compile(r"\bwhich (?:one|disk|of)\b[^?]*\?", re.IGNORECASE)
 
 
+def only_choice(state: SystemState, text: str) -> Disk | None:
+    """The one disk that can be meant where a text asks which of several: the others that it offers are the
+    live medium, or not there."""
+    own = candidates(state)
+    if len(own) != 1:
+        return None
+    asked = any(own[0].path in named(question, state) for question in _WHICH.findall(text))
+    return own[0] if asked else None
+
+
 def false_claim(state: SystemState, said: str, text: str) -> str:
     """What of a text is not so, in words; "" where nothing is known to be wrong. `said`: what the
     person said, whose words may be taken up."""

@@ -77,7 +77,13 @@ _KIND = re.compile(
 _SPLIT = re.compile(  # between the clauses: what separates stands with the clause behind it
     r"(?:^|[,;.:!\n]+(?=\s|$)|\s[-–—]+\s|\s+\b(?:but|while)\b(?=\s)|"
     r"\s+and(?=\s(?:leave|keep|spare|not|no|don't|do not|hands off)\s)|"
+    r"\s+(?:and(?: then)?|then|&&)(?=\s(?:stop|wait)\b)|"
     r"(?<=\w)\s+(?=(?:leave|keep|spare|not(?! yet)|i don't want|i do not want)\s))"
+)
+_AND_STOP = re.compile(  # "stop" alone takes back what stands before it
+    r"[,;]? ?(?:(?:and(?: then)?|then|&&) (?:please )?(?:stop|wait)"
+    r"(?: (?:there|here|after (?:that|it)|for me))?|"
+    r"stop (?:there|here))(?: please| pls)?"
 )
 _LATER = re.compile(r"\b(?:later|not yet|afterwards|waits?|stays?|remains?)\b")
 _LONGEST = 300  # characters; nobody says that little in more
@@ -118,6 +124,8 @@ def without_spared(
     pieces = [plain[a:b] for a, b in zip(starts, [*starts[1:], len(plain)], strict=True)]
     bare = [_bare(piece) for piece in pieces]
     spared = [_spared(piece, bare, state, outcome, touched, loses) for piece in bare]
+    if len(pieces) > 1 and _AND_STOP.fullmatch(pieces[-1].strip(" .!")):
+        spared[-1] = say.destroys(", ".join(bare[:-1]))
     kept = [piece for piece, away in zip(pieces, spared, strict=True) if not away]
     rest = "".join(kept).strip(" ,;.:!-")
     return rest if rest and len(kept) < len(pieces) else text

@@ -21,7 +21,7 @@ from llmkit.installer.explain import explain
 from llmkit.installer.guard import check_command
 from llmkit.installer.guard_names import disks_of, presence
 from llmkit.installer.plan import ROOT_KINDS
-from llmkit.installer.review_claims import counted_right, false_claim
+from llmkit.installer.review_claims import counted_right, false_claim, only_choice
 from llmkit.installer.review_consent import Talk
 from llmkit.installer.review_described import described
 from llmkit.installer.review_loss import UNKNOWN, losses
@@ -53,7 +53,15 @@ def instead(state: SystemState, messages: Sequence[Mapping[str, str]], text: str
     wrong = untrue(state, messages, text)
     if wrong and not untrue(state, messages, mended := counted_right(state, text)):
         return mended
-    return f"{wrong[:1].upper()}{wrong[1:]}. What shall I do?" if wrong else ""
+    if not wrong:
+        return ""
+    question = "What shall I do?"
+    disk = only_choice(state, text)
+    if disk is not None:
+        told = f"{disk.path} ({sizes.human(disk.size)}), the only disk for that"
+        loses = say.destroys(text) or re.search(r"\b(?:lost|gone)\b", text) is not None
+        question = f"Shall I use {told}? It gets erased." if loses else f"Do you mean {told}?"
+    return f"{wrong[:1].upper()}{wrong[1:]}. {question}"
 
 
 def about(state: SystemState, messages: Sequence[Mapping[str, str]], command: str) -> bool:

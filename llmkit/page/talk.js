@@ -202,8 +202,8 @@ export class Talk {
       const command = called.trim();
       const check = await this.#server.ask("domain/check", { ...this.#asking(command, talk), confirm: true },
         { signal, brief: true });
-      const wished = isFalse && check.danger !== "read" && !talk.at(-1).content.includes("?");
-      return check.allowed && (check.about || wished) ? { thinking: thought(answer), command, talk, check } : null;
+      const due = check.about || isFalse && check.wished;
+      return check.allowed && due ? { thinking: thought(answer), command, talk, check } : null;
     } catch {
       return null;
     }
