@@ -128,14 +128,15 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     talk = talk.saying(without_spared(talk.said, state, command, outcome, loses=bool(lost)))
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
-        consent = talk.consent(
-            {loss.disk for loss in lost},
-            {loss.node for loss in lost},
-            table=table,
-            known=any(loss.kind != review_loss.UNKNOWN for loss in lost),
-        )
-        formats = {event.kind for event in outcome.events} & set(_WORK) == {"format"}
-        if consent is Consent.ask and formats and review_loss.unused(lost, state, talk.ran):
+        known = any(loss.kind != review_loss.UNKNOWN for loss in lost)
+        nodes = {loss.node for loss in lost}
+        consent = talk.consent({loss.disk for loss in lost}, nodes, table=table, known=known)
+        done = {event.kind for event in outcome.events} & set(_WORK)
+        if consent is not Consent.ask or known:
+            pass
+        elif done == {"unpartition"} and talk.removes(nodes):
+            consent = Consent.given
+        elif done == {"format"} and review_loss.unused(lost, state, talk.ran):
             consent = _direction(talk, outcome, found)  # nothing to lose that anybody knows of
         if consent is not Consent.given and all(
             loss.kind.startswith(review_loss.CONTENT) for loss in lost

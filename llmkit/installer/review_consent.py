@@ -231,6 +231,20 @@ class Talk(Heard):
         )
         return not self._fits(every, need, nodes)
 
+    def removes(self, nodes: set[str]) -> bool:
+        """Whether the message wants just these partitions to go, in words that alone are no wish for a
+        loss ("off with sda2"): enough where they were never used."""
+        need = set(self._disks(frozenset(nodes)))
+        kept = self._kept(self._own_words, self.topic)
+        if self._only_speaks() or scope.hedged(self.said) or scope.needed(self.said):
+            return False
+        if self._spared(need) or self._another_one(need) or not scope.takes_away(kept):
+            return False
+        refs = self.meant(kept)
+        told = described(kept, self.state)
+        parts = refs.nodes - {disk.path for disk in self.state.disks}
+        return nodes == (parts or (told[0] if told else set())) and bool(refs.sure or told)
+
     def direction(
         self, need: set[str], *, made: set[str], table: bool, new_table: bool, files: bool
     ) -> Consent:

@@ -212,10 +212,10 @@ def _made_by(node: str, ran: Sequence[str], program: str) -> bool:
 
 
 def unused(lost: Sequence[Loss], state: SystemState, ran: Sequence[str]) -> bool:
-    """Whether all that goes is partitions without a file system, on disks that have no others but those
-    that were made in this conversation: somebody partitioned them, and nothing was put there yet."""
+    """Whether the disks that lose something have no partitions with a file system but those that were made
+    in this conversation: somebody partitioned them, and nothing was put there yet."""
     disks = [disk for disk in state.disks if disk.path in {loss.disk for loss in lost}]
-    return all(loss.kind == UNKNOWN for loss in lost) and all(
+    return all(
         part.signature is None
         or not _part(disk, part.number, state, ran)
         or _made_by(disk.partition_path(part.number), ran, "mk")

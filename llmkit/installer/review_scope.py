@@ -250,6 +250,11 @@ _NOT_LIVE = re.compile(
     r"(?:live|boot\w*|install\w*)\b[^.;,]*",
     re.IGNORECASE,
 )
+_TAKES_AWAY = re.compile(
+    r"\b(?:delet\w+|remov\w+|eliminat\w+|suppress|dissolve|drop|kill|scratch|strike|"
+    r"tak(?:e|en) (?:\S+ ){0,4}?(?:away|out|off)|(?:out|off|away) with|get rid|"
+    r"(?:has|have|needs?|ought) to (?:go|disappear|vanish)|(?:should|must|can|may) (?:go|disappear|vanish))\b"
+)
 _ENCRYPTS = re.compile(r"\b(?:encrypt\w*|luks\w*|crypt\w*)\b")
 
 
@@ -310,6 +315,11 @@ def only_encrypts(text: str) -> bool:
     """Whether a text speaks of encrypting, and of nothing else that destroys."""
     plain = say.folded(text)
     return _ENCRYPTS.search(plain) is not None and not say.destroys(_ENCRYPTS.sub(" ", plain))
+
+
+def takes_away(text: str) -> bool:
+    """Whether a text wants something away, also in words that wish for nothing elsewhere: "drop #2"."""
+    return _TAKES_AWAY.search(say.folded(text)) is not None
 
 
 def deeds(text: str) -> list[str]:
