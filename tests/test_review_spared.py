@@ -65,7 +65,10 @@ PASSES = [
     (FULL, "mkfs.ext4 on sda2 and stop", "mkfs.ext4 -F /dev/sda2"),
     (FULL, "wipe sda2 with wipefs, then stop", "wipefs -a /dev/sda2"),
     (BLANK, "sda1 as fat32 please, stop there", "mkfs.fat -F32 /dev/sda1"),
-    # partitions that were made and hold nothing yet: any wish for them will do
+    # partitions that hold nothing yet: any wish for them will do
+    (BLANK, "off with sda2", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "the second partition has to go", "sgdisk -d 2 /dev/sda"),
+    (BLANK_OF_TWO, "take /dev/sda2 out of the table please", "sgdisk -d 2 /dev/sda"),
     (BLANK_OF_TWO, "can you make file systems on everything we made on sda?",
      "mkfs.fat -F32 /dev/sda1 && mkfs.ext4 -F /dev/sda2"),
     (BLANK_OF_TWO, "gonna need all of these formatted", "mkfs.fat -F32 /dev/sda1 && mkfs.ext4 -F /dev/sda2"),
@@ -86,6 +89,13 @@ ASKS = [
     (FULL, "wipe sda2 and... stop", "wipefs -a /dev/sda2"),
     (FULL, "hold on and stop", "wipefs -a /dev/sda2"),
     (BLANK, "format sda2, stop!", "mkfs.ext4 -F /dev/sda2"),
+    (BLANK, "off with sda2", "sgdisk -d 1 /dev/sda"),
+    (BLANK, "off with sda2", "sgdisk -d 1 -d 2 /dev/sda"),
+    (BLANK, "off with it", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "off with sda2? no", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "what if sda2 has to go?", "sgdisk -d 2 /dev/sda"),
+    (BLANK, "rename sda2", "sgdisk -d 2 /dev/sda"),
+    (FULL, "off with sda2", "sgdisk -d 2 /dev/sda"),
     # beside a file system they may be anything; and these are not formatted only, or not wished for
     (MIXED, "gonna need all of these formatted", "mkfs.ext4 -F /dev/sda2"),
     (BLANK, "gonna need all of these formatted", ZAP.format("sda")),
@@ -141,6 +151,13 @@ ASKS = [
 @pytest.mark.parametrize(("state", "said", "command"), PASSES)
 def test_what_stays_anyway(state: SystemState, said: str, command: str) -> None:
     assert objection(get_domain("installer"), state, talk(said), command) is None
+
+
+def test_a_refusal_of_partitions_that_were_never_used_is_heard() -> None:
+    """As where nothing is lost: the disk stays as it is."""
+    domain, line = get_domain("installer"), "mkfs.ext4 -F /dev/sda2"
+    found = objection(domain, BLANK_OF_TWO, talk("no, nothing on sda now"), line)
+    assert found is not None and found.text == "All right, sda stays as it is."
 
 
 @pytest.mark.parametrize(("state", "said", "command"), ASKS)

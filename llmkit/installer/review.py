@@ -30,7 +30,7 @@ from llmkit.installer.review_copied import miscopied
 from llmkit.installer.review_failure import fails, failure
 from llmkit.installer.review_layout import other_layout
 from llmkit.installer.review_looks import other_look
-from llmkit.installer.review_loss import about, losses
+from llmkit.installer.review_loss import Loss, about, losses
 from llmkit.installer.review_part import completed, other_end, too_much
 from llmkit.installer.review_places import misplaced, unnamed
 from llmkit.installer.review_refer import candidates
@@ -129,15 +129,10 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
         known = any(loss.kind != review_loss.UNKNOWN for loss in lost)
-        nodes = {loss.node for loss in lost}
-        consent = talk.consent({loss.disk for loss in lost}, nodes, table=table, known=known)
-        done = {event.kind for event in outcome.events} & set(_WORK)
-        if consent is not Consent.ask or known:
-            pass
-        elif done == {"unpartition"} and talk.removes(nodes):
-            consent = Consent.given
-        elif done == {"format"} and review_loss.unused(lost, state, talk.ran):
-            consent = _direction(talk, outcome, found)  # nothing to lose that anybody knows of
+        need, nodes = {loss.disk for loss in lost}, {loss.node for loss in lost}
+        consent = talk.consent(need, nodes, table=table, known=known)
+        if consent is Consent.ask and not known:
+            consent = _never_used(talk, outcome, found, lost)
         if consent is not Consent.given and all(
             loss.kind.startswith(review_loss.CONTENT) for loss in lost
         ):  # a path tells where
@@ -165,6 +160,18 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     if consent is Consent.leave:
         return Objection(f"All right, {_names(need)} stays as it is.", False, "consent")
     return Objection(text, False, "consent")
+
+
+def _never_used(talk: Talk, outcome: Outcome, found: Explanation, lost: Sequence[Loss]) -> Consent:
+    """Partitions without a known file system: one that is named goes in any words that take it away, and
+    those of a disk without others are formatted as where nothing is lost."""
+    done = {event.kind for event in outcome.events} & set(_WORK)
+    gone = {event.device for event in outcome.events if event.kind == "unpartition"}
+    if done == {"unpartition"} and talk.removes(gone):  # also those whose loss would be none
+        return Consent.given
+    if done == {"format"} and review_loss.unused(lost, talk.state, talk.ran):
+        return _direction(talk, outcome, found)
+    return Consent.ask
 
 
 def _direction(talk: Talk, outcome: Outcome, found: Explanation) -> Consent:
