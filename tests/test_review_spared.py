@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from llmkit.domain import get_domain, objection
 from llmkit.installer.effects.gpt import ESP
+from llmkit.installer.review_loss import UNKNOWN, Loss, unused
 from llmkit.installer.review_spared import without_spared
 from llmkit.installer.run import run_command
 from llmkit.installer.state import SystemState
@@ -151,6 +152,19 @@ ASKS = [
 @pytest.mark.parametrize(("state", "said", "command"), PASSES)
 def test_what_stays_anyway(state: SystemState, said: str, command: str) -> None:
     assert objection(get_domain("installer"), state, talk(said), command) is None
+
+
+def test_a_partition_is_used_unless_this_conversation_formatted_it() -> None:
+    """A folder made for its mount is no file system made."""
+    part = "/dev/sda2"
+    lost, state = (
+        [Loss("/dev/sda", "/dev/sda1", UNKNOWN)],
+        machine(disk("sda", "Samsung", "", "ext4")),
+    )
+    assert unused(lost, BLANK, ())
+    assert not unused(lost, state, ())
+    assert not unused(lost, state, (f"mkdir -p /mnt/a && mount {part} /mnt/a",))
+    assert unused(lost, state, (f"mkfs.ext4 -F {part}",))
 
 
 def test_a_refusal_of_partitions_that_were_never_used_is_heard() -> None:

@@ -126,8 +126,8 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
     found = explain(outcome, state, command)
     lost = losses(command, outcome, found, state, talk.ran)
     talk = talk.saying(without_spared(talk.said, state, command, outcome, loses=bool(lost)))
-    table = any(event.kind in ("unpartition", "table") for event in outcome.events)
     if lost:
+        table = any(event.kind in ("unpartition", "table") for event in outcome.events)
         known = any(loss.kind != review_loss.UNKNOWN for loss in lost)
         need, nodes = {loss.disk for loss in lost}, {loss.node for loss in lost}
         consent = talk.consent(need, nodes, table=table, known=known)
@@ -151,7 +151,7 @@ def _consent(talk: Talk, verdict: Verdict, outcome: Outcome, command: str) -> Ob
                 # mkfs.jfs2: destructive by its name, and of what?
                 return Objection(_UNKNOWN, True, "consent")
             return None
-        consent = _direction(talk, outcome, found)
+        consent = _direction(talk, outcome, need)
         text = _step(found, need, state)
     if consent is Consent.given:
         return None
@@ -170,18 +170,18 @@ def _never_used(talk: Talk, outcome: Outcome, found: Explanation, lost: Sequence
     if done == {"unpartition"} and talk.removes(gone):  # also those whose loss would be none
         return Consent.given
     if done == {"format"} and review_loss.unused(lost, talk.state, talk.ran):
-        return _direction(talk, outcome, found)
+        return _direction(talk, outcome, _worked_on(outcome, found, talk.state))
     return Consent.ask
 
 
-def _direction(talk: Talk, outcome: Outcome, found: Explanation) -> Consent:
-    """Whether a line that loses nothing is about the right disks, and wanted."""
+def _direction(talk: Talk, outcome: Outcome, need: set[str]) -> Consent:
+    """Whether a line that loses nothing and works on `need` is about the right disks, and wanted."""
     done = {event.kind for event in outcome.events}
     made = {event.device for event in outcome.events if event.kind == "format"}
     if "table" not in done:
         made |= set(talk.state.devices()) - set(outcome.state.devices())
     return talk.direction(
-        _worked_on(outcome, found, talk.state),
+        need,
         made=made,
         table="unpartition" in done or "table" in done,
         new_table="table" in done,

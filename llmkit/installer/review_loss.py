@@ -216,11 +216,10 @@ def unused(lost: Sequence[Loss], state: SystemState, ran: Sequence[str]) -> bool
     in this conversation: somebody partitioned them, and nothing was put there yet."""
     disks = [disk for disk in state.disks if disk.path in {loss.disk for loss in lost}]
     return all(
-        part.signature is None
-        or not _part(disk, part.number, state, ran)
-        or _made_by(disk.partition_path(part.number), ran, "mk")
+        kind == UNKNOWN or _made_by(node, ran, "mkfs")
         for disk in disks
         for part in disk.partitions
+        for _, node, kind in _part(disk, part.number, state, ran)
     )
 
 
